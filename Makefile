@@ -1,0 +1,56 @@
+# Two commands matter: `make run` and `make check`. Both build .venv from hash-locked requirements first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+# Locked installs must resolve to exactly the locked set, on any machine.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST_WORKERS ?= 2
+
+.PHONY: run check test lint format types layers protos docs lock clean help
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=… chooses one)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python requirements/run.txt pyproject.toml
+	@echo "setting up $(VENV) (locked, with hashes)"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "adding the development tools (locked, with hashes)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+run: $(VENV)/.run ## embedded API + service + demo feed in one process; ARGS="--duration 10"
+	@$(BIN)/websocketmanager dev $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, layers, generated files, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+test: $(VENV)/.dev ## tests only; ARGS="-k name"
+	@$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/.dev ## rewrite the code in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+protos docs: $(VENV)/.dev ## regenerate _proto/ and docs/lifecycle.md
+	@$(BIN)/python tools/generate.py
+
+lock: ## renew requirements/*.txt (needs uv on the PATH)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements/run.in -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements/run.in requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
