@@ -1,0 +1,1 @@
+"""The platform API as this service calls it, in a descriptor pool of its own."""

@@ -1,0 +1,1 @@
+"""The public contract of this service, in a descriptor pool of its own."""
