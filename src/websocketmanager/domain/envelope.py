@@ -1,0 +1,233 @@
+"""Messages, markers and lifecycle facts as CloudEvents 1.0 in binary mode.
+
+Attributes travel in the publish request's metadata with the prefix `ce-` (the platform's rule);
+what does not change from message to message is built and validated once, in a `Route`.
+The one place where the domain uses a library: the CloudEvents SDK validates names and values.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudevents.core.v1.event import CloudEvent
+
+from websocketmanager.domain.model import Format, Message, Topic
+
+SOURCE = "urn:com.virtufin.websocketmanager"
+MESSAGE_TYPE = "com.virtufin.websocketmanager.message"
+STREAM_TYPE_PREFIX = "com.virtufin.websocketmanager.stream."
+LIFECYCLE_TYPE_PREFIX = "com.virtufin.websocketmanager.connection."
+LIFECYCLE_TOPIC = Topic("websocketmanager.lifecycle")
+#: Digits of `ce-sequence`: text order is number order.
+SEQUENCE_DIGITS = 20
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Route:
+    """What the events of one session on one topic share.
+
+    Compared by identity, so that a publisher can keep the serialised form of each.
+
+    Attributes:
+        topic: where its events go.
+        constant: metadata entries that every event of the route carries.
+        is_message: whether its events are messages, and not markers or lifecycle events.
+    """
+
+    topic: Topic
+    constant: Metadata
+    is_message: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """One event to publish: the route's constant metadata, then its own.
+
+    Compared by identity: two events are never the same event.
+    `tag` identifies the event within its stream for whoever queued it: the session of a
+    message, the number of a lifecycle event.
+    """
+
+    route: Route
+    data: bytes
+    variable: Metadata
+    tag: int = 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """All metadata entries, as a publish request carries them."""
+        return dict(self.route.constant + self.variable)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIdentity:
+    """Which session of which connection a message belongs to.
+
+    Attributes:
+        connection_id: the connection's id.
+        created_at: Unix seconds; tells two connections of one name apart.
+        url: redacted.
+        session: number of the socket within the connection, from 1.
+        owner_epoch: raised whenever another process takes the connection over.
+    """
+
+    connection_id: str
+    created_at: float
+    url: str
+    session: int
+    owner_epoch: int
+
+    @property
+    def id_prefix(self) -> str:
+        """The part of `ce-id` that all messages of the session share."""
+        return f"{self.connection_id}/{round(self.created_at * 1000)}/{self.session}/"
+
+
+def message_route(identity: StreamIdentity, topic: Topic) -> Route:
+    """Returns the route of a session's messages to a topic, validated by the SDK."""
+    attributes = {"specversion": "1.0", "source": SOURCE, "type": MESSAGE_TYPE}
+    return Route(topic, _validated(attributes | _extensions(identity), id="-"), is_message=True)
+
+
+def marker_route(identity: StreamIdentity, topic: Topic, marker: str) -> Route:
+    """Returns the route of an in-stream marker: `started`, `gap` or `ended`."""
+    attributes = {
+        "specversion": "1.0",
+        "source": SOURCE,
+        "type": STREAM_TYPE_PREFIX + marker,
+        "datacontenttype": "application/json",
+    }
+    return Route(topic, _validated(attributes | _extensions(identity), id="-"))
+
+
+def message_event(
+    route: Route,
+    identity: StreamIdentity,
+    message: Message,
+    *,
+    sequence: int,
+    received_at: float,
+    format: Format,
+) -> Event:
+    """Returns the event of one message, by the route that `message_route` made.
+
+    Args:
+        route: of the message's session and topic.
+        identity: of the message's session.
+        message: exact bytes and frame type.
+        sequence: number within the session, from 1.
+        received_at: Unix seconds.
+        format: whether data is the message itself or the older JSON envelope.
+    """
+    data, content_type = message.data, message.kind.value
+    if format is Format.ENVELOPE:
+        data, content_type = _envelope(identity, message, received_at), "application/json"
+    variable = (
+        ("ce-id", f"{identity.id_prefix}{sequence}"),
+        ("ce-time", timestamp(received_at)),
+        ("ce-datacontenttype", content_type),
+        ("ce-sequence", f"{sequence:0{SEQUENCE_DIGITS}d}"),
+    )
+    return Event(route, data, variable, identity.session)
+
+
+def marker_event(
+    route: Route,
+    identity: StreamIdentity,
+    *,
+    marker: str,
+    sequence: int,
+    at: float,
+    facts: Mapping[str, Any],
+) -> Event:
+    """Returns an in-stream marker that stands behind message `sequence` of its session."""
+    variable = (
+        ("ce-id", f"{identity.id_prefix}{sequence}/{marker}"),
+        ("ce-time", timestamp(at)),
+        ("ce-sequence", f"{sequence:0{SEQUENCE_DIGITS}d}"),
+    )
+    return Event(route, json_bytes(facts), variable, identity.session)
+
+
+def lifecycle_event(
+    *,
+    topic: Topic,
+    type_prefix: str,
+    state: str,
+    connection_id: str,
+    created_at: float,
+    number: int,
+    at: float,
+    data: Mapping[str, Any],
+) -> Event:
+    """Returns a lifecycle event; equal arguments give an equal `ce-id` and equal bytes.
+
+    Args:
+        topic: the lifecycle topic.
+        type_prefix: setting `LifecycleTypePrefix`.
+        state: connecting, connected, reconnecting, error, degraded or disconnected.
+        connection_id: the connection's id.
+        created_at: Unix seconds of the connection's creation.
+        number: the connection's event counter.
+        at: Unix seconds of the change.
+        data: JSON members of the event.
+    """
+    attributes = {
+        "specversion": "1.0",
+        "source": SOURCE,
+        "type": type_prefix + state,
+        "datacontenttype": "application/json",
+        "subject": f"connection/{connection_id}",
+        "id": f"{connection_id}/{round(created_at * 1000)}/event/{number}",
+    }
+    variable = (*_validated(attributes), ("ce-time", timestamp(at)))
+    return Event(Route(topic, ()), json_bytes(data), variable, number)
+
+
+def timestamp(unix_seconds: float) -> str:
+    """Returns RFC 3339 in UTC with microseconds."""
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Returns compact JSON in UTF-8, members in the given order."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _extensions(identity: StreamIdentity) -> dict[str, str]:
+    return {
+        "websocketid": identity.connection_id,
+        "websocketurl": identity.url,
+        "session": str(identity.session),
+        "ownerepoch": str(identity.owner_epoch),
+    }
+
+
+def _envelope(identity: StreamIdentity, message: Message, received_at: float) -> bytes:
+    return json_bytes(
+        {
+            "WebSocketId": identity.connection_id,
+            "WebSocketUrl": identity.url,
+            "Timestamp": timestamp(received_at),
+            "Payload": base64.b64encode(message.data).decode(),
+            "ContentType": message.kind.value,
+        }
+    )
+
+
+def _validated(attributes: Mapping[str, str], **stand_ins: str) -> Metadata:
+    """Returns the attributes as metadata, once the SDK accepts them with the stand-ins."""
+    at = datetime.fromtimestamp(0, UTC)
+    CloudEvent({"time": at, **attributes, **stand_ins}, data=b"")
+    return _prefixed(attributes.items())
+
+
+def _prefixed(attributes: Iterable[tuple[str, str]]) -> Metadata:
+    return tuple((f"ce-{name}", value) for name, value in attributes)

@@ -1,0 +1,248 @@
+"""What is persisted of a connection: the record and its JSON mapping.
+
+Readers tolerate unknown members and refuse unknown schemas, so that an older process never
+damages what a newer one wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from websocketmanager.domain.identity import record_key
+from websocketmanager.domain.model import (
+    BufferOptions,
+    Cause,
+    ConnectionId,
+    ConnectionOptions,
+    ConnectionSpec,
+    FirstDial,
+    Format,
+    InstanceId,
+    ReconnectOptions,
+    Status,
+    Topic,
+)
+from websocketmanager.errors import RecordUnreadable
+
+SCHEMA = 1
+#: Lifecycle events kept in the record: what a crash may have left unpublished.
+RECENT_EVENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """A lifecycle event as the record keeps it: enough to publish it again, bit for bit."""
+
+    number: int
+    name: str
+    at: float
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The durable object. Times are Unix seconds.
+
+    Attributes:
+        declared_topic: the topic of the `Connect` call; `spec.topic` is the present one.
+        declared_tags: the tags of the `Connect` call; `spec.tags` are the present ones.
+        answered: whether the caller of `Connect` may know of it.
+        session: number of the last socket, 0 before the first.
+        event: number of the last lifecycle event.
+        writer: random per write, so that a writer recognises its own.
+        deleted: a tombstone: `Disconnect` was accepted and deletion follows.
+    """
+
+    id: ConnectionId
+    spec: ConnectionSpec
+    status: Status
+    created_at: float
+    instance_id: InstanceId
+    declared_topic: Topic | None = None
+    declared_tags: Mapping[str, str] = field(default_factory=dict)
+    answered: bool = False
+    connected_at: float | None = None
+    disconnected_at: float | None = None
+    last_heartbeat: float = 0.0
+    session: int = 0
+    event: int = 0
+    recent_events: tuple[RecordedEvent, ...] = ()
+    owner_epoch: int = 1
+    incarnation: str = ""
+    writer: str = ""
+    cause: Cause | None = None
+    deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its state key."""
+        return record_key(self.id)
+
+    def with_events(self, events: tuple[RecordedEvent, ...]) -> Record:
+        """Returns the record after these events, of which it keeps the last ones."""
+        if not events:
+            return self
+        recent = (*self.recent_events, *events)[-RECENT_EVENTS:]
+        return replace(self, event=events[-1].number, recent_events=recent)
+
+
+def differing_fields(wanted: ConnectionSpec, record: Record) -> tuple[str, ...]:
+    """Returns the fields in which a `Connect` call differs from the record's intent.
+
+    Topic and tags may have been changed by other calls since: both the declared and the present
+    value count as the same intent.
+    """
+    present = record.spec
+    pairs = {
+        "url": wanted.url == present.url,
+        "auto_reconnect": wanted.auto_reconnect == present.auto_reconnect,
+        "tags": dict(wanted.tags) in (dict(record.declared_tags), dict(present.tags)),
+        "topic": wanted.topic in (record.declared_topic, present.topic),
+    }
+    for name in ("reconnect", "format", "markers", "max_message_bytes", "buffer"):
+        pairs[f"options.{name}"] = getattr(wanted.options, name) == getattr(present.options, name)
+    return tuple(name for name, same in pairs.items() if not same)
+
+
+def to_json(record: Record) -> str:
+    """Returns the record as the JSON value of its state key."""
+    spec = record.spec
+    value = {
+        "schema": SCHEMA,
+        "id": record.id,
+        "name": spec.name,
+        "url": spec.url,
+        "status": record.status.value,
+        "topic": spec.topic or "",
+        "auto_reconnect": spec.auto_reconnect,
+        "tags": dict(spec.tags),
+        "options": asdict(spec.options),
+        "declared_topic": record.declared_topic or "",
+        "declared_tags": dict(record.declared_tags),
+        "answered": record.answered,
+        "created_at": record.created_at,
+        "connected_at": record.connected_at,
+        "disconnected_at": record.disconnected_at,
+        "last_heartbeat": record.last_heartbeat,
+        "session": record.session,
+        "event": record.event,
+        "recent_events": [asdict(event) for event in record.recent_events],
+        "instance_id": record.instance_id,
+        "owner_epoch": record.owner_epoch,
+        "incarnation": record.incarnation,
+        "writer": record.writer,
+        "cause": asdict(record.cause) if record.cause else None,
+        "deleted": record.deleted,
+    }
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(key: str, text: str) -> Record:
+    """Returns the record in a state value.
+
+    Raises:
+        RecordUnreadable: not JSON, an unknown schema, or a member of the wrong shape.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecordUnreadable(key=key, problem=f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordUnreadable(key=key, problem="not a JSON object")
+    if value.get("schema") != SCHEMA:
+        raise RecordUnreadable(
+            key=key, problem=f"schema {value.get('schema')!r} is not known (this is {SCHEMA})"
+        )
+    try:
+        return _from_mapping(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordUnreadable(
+            key=key, problem=f"member missing or of the wrong shape: {error!r}"
+        ) from error
+
+
+def _from_mapping(value: Mapping[str, Any]) -> Record:
+    spec = ConnectionSpec(
+        url=_text(value["url"]),
+        auto_reconnect=bool(value["auto_reconnect"]),
+        tags=_tags(value["tags"]),
+        name=_text(value.get("name", "")),
+        topic=_topic(value.get("topic")),
+        options=_options(value.get("options", {})),
+    )
+    cause = value.get("cause")
+    return Record(
+        id=ConnectionId(_text(value["id"])),
+        spec=spec,
+        status=Status(value["status"]),
+        created_at=float(value["created_at"]),
+        instance_id=InstanceId(_text(value["instance_id"])),
+        declared_topic=_topic(value.get("declared_topic", value.get("topic"))),
+        declared_tags=_tags(value.get("declared_tags", value["tags"])),
+        answered=bool(value.get("answered", True)),
+        connected_at=_time(value.get("connected_at")),
+        disconnected_at=_time(value.get("disconnected_at")),
+        last_heartbeat=float(value.get("last_heartbeat", 0.0)),
+        session=int(value.get("session", 0)),
+        event=int(value.get("event", 0)),
+        recent_events=tuple(
+            RecordedEvent(int(e["number"]), _text(e["name"]), float(e["at"]), dict(e["data"]))
+            for e in value.get("recent_events", ())
+        ),
+        owner_epoch=int(value.get("owner_epoch", 1)),
+        incarnation=_text(value.get("incarnation", "")),
+        writer=_text(value.get("writer", "")),
+        cause=_cause(cause) if cause else None,
+        deleted=bool(value.get("deleted", False)),
+    )
+
+
+def _options(value: Mapping[str, Any]) -> ConnectionOptions:
+    reconnect = value.get("reconnect", {})
+    buffer = value.get("buffer", {})
+    return ConnectionOptions(
+        reconnect=ReconnectOptions(
+            first_dial=FirstDial(reconnect.get("first_dial", "fail")),
+            base_delay_ms=int(reconnect.get("base_delay_ms", 0)),
+            max_delay_ms=int(reconnect.get("max_delay_ms", 0)),
+            max_attempts=int(reconnect.get("max_attempts", 0)),
+            stable_after_ms=int(reconnect.get("stable_after_ms", 0)),
+        ),
+        format=Format(value.get("format", "raw")),
+        markers=bool(value.get("markers", False)),
+        max_message_bytes=int(value.get("max_message_bytes", 0)),
+        buffer=BufferOptions(
+            max_messages=int(buffer.get("max_messages", 0)),
+            max_bytes=int(buffer.get("max_bytes", 0)),
+        ),
+    )
+
+
+def _cause(value: Mapping[str, Any]) -> Cause:
+    return Cause(
+        error_type=_text(value["error_type"]),
+        message=_text(value["message"]),
+        close_code=int(value.get("close_code", 0)),
+        close_reason=_text(value.get("close_reason", "")),
+    )
+
+
+def _tags(value: Any) -> dict[str, str]:
+    return {_text(key): _text(member) for key, member in value.items()}
+
+
+def _topic(value: Any) -> Topic | None:
+    return Topic(_text(value)) if value else None
+
+
+def _time(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, not {type(value).__name__}")
+    return value

@@ -1,0 +1,248 @@
+"""The ports: what the service needs of the world, in the domain's words. No library.
+
+Each states its guarantees; `adapters/` holds the real ones and `adapters/memory.py` the
+reference twins. One contract suite per port runs on both (`tests/contracts/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.facts import Fact
+from websocketmanager.domain.model import Kind, Message
+
+
+class Clock(Protocol):
+    """Time. Durations are seconds."""
+
+    def now(self) -> float:
+        """Returns the wall clock as Unix seconds; may jump."""
+
+    def monotonic(self) -> float:
+        """Returns seconds that only grow, from an unknown origin."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits; zero yields once. Cancelling leaves nothing behind."""
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Bounds a block: cancels it and raises TimeoutError when the time is over."""
+
+
+class Dice(Protocol):
+    """What must be unpredictable."""
+
+    def uniform(self) -> float:
+        """Returns a number from 0 (included) to 1 (excluded)."""
+
+    def token_bytes(self, count: int) -> bytes:
+        """Returns `count` bytes from a secure source."""
+
+    def uuid(self) -> str:
+        """Returns a new random UUID (RFC 9562, version 4) in its usual spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialTarget:
+    """What one dial needs. Sizes in bytes, times in seconds."""
+
+    url: str
+    open_timeout_seconds: float
+    close_timeout_seconds: float
+    max_message_bytes: int
+
+
+class Socket(Protocol):
+    """One open WebSocket.
+
+    Messages come in the order of receipt and byte for byte; pings are answered while they are
+    read. A socket that ended raises the same failure from every call.
+    """
+
+    @property
+    def address(self) -> str:
+        """The address that was dialled, as `host:port`; IPv6 in brackets."""
+
+    @property
+    def subprotocol(self) -> str:
+        """The subprotocol the server chose, or the empty string."""
+
+    async def recv(self) -> Message:
+        """Returns the next message.
+
+        A Text message that is not UTF-8 closes the session with 1007 (RFC 6455 §8.1), one that
+        is too large with 1009. Cancelling loses no message.
+
+        Raises:
+            SocketFailed: the socket ended, and all messages before its end were returned.
+        """
+
+    async def send(self, data: bytes, kind: Kind) -> None:
+        """Writes one message; waits while the peer reads too slowly.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+
+    async def ping(self) -> None:
+        """Sends a ping and waits for its pong (RFC 6455 §5.5.2).
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes with a handshake, at most the target's close timeout long; never raises."""
+
+    def abort(self) -> None:
+        """Drops the transport at once; never raises."""
+
+
+class Dialer(Protocol):
+    """Opens sockets, to judged addresses only."""
+
+    async def judge(self, url: str) -> None:
+        """Asks the address policy about the URL's host and all its addresses now.
+
+        A name that does not resolve passes: dialling says so.
+
+        Raises:
+            AddressRefused: the policy refuses the host or one of its addresses.
+        """
+
+    async def dial(self, target: DialTarget) -> Socket:
+        """Resolves, judges every answer, dials a judged address and shakes hands.
+
+        Follows no redirect and no proxy of the environment. Cancelling leaves no transport.
+
+        Raises:
+            SocketFailed: with the failure's kind; also for a refused address.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A stored value with the etag that a conditional save must name."""
+
+    value: str
+    etag: str
+
+
+class StateStore(Protocol):
+    """Keys and string values of this service, durable once a save returned.
+
+    Every method may raise ApiUnavailable (the effect is then unknown), ApiUnauthenticated or
+    ApiRefused. All are safe to repeat.
+    """
+
+    async def get(self, key: str) -> Versioned | None:
+        """Returns the current value, or None when the key is absent."""
+
+    async def save(self, key: str, value: str, *, etag: str | None = None) -> None:
+        """Saves; without etag the last write wins.
+
+        Raises:
+            StateConflict: the etag is not current. After an outage this may also be said of a
+                save that was done: read back before believing it.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Removes the key; an absent key is no error."""
+
+    async def register(self, keys: Sequence[str]) -> None:
+        """Makes keys visible to `get_all`."""
+
+    async def get_all(self) -> Mapping[str, str]:
+        """Returns the values of registered keys: possibly not all there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one event was not accepted.
+
+    Attributes:
+        definite: it never will be as it is (a topic against the rules). Otherwise the API said
+            that it failed without saying why, and it may be tried again.
+        problem: the API's words.
+        whole_topic: whether every event on its topic would be refused, or this one alone.
+    """
+
+    definite: bool
+    problem: str
+    whole_topic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """What became of a batch.
+
+    Attributes:
+        accepted: how many events from the front are published for good.
+        refusal: of the event at index `accepted`; the ones behind it were not tried.
+            None with `accepted` below the batch's length: try the rest again.
+    """
+
+    accepted: int
+    refusal: Refusal | None = None
+
+
+class EventSink(Protocol):
+    """Publishes events.
+
+    The events of one call are published in order. Calls that overlap have no order among
+    them: a caller keeps the events of one connection in one call at a time.
+    """
+
+    @property
+    def max_batch(self) -> int:
+        """Events in one call at most: 1 where the API has only the unary RPC."""
+
+    @property
+    def max_in_flight(self) -> int:
+        """Calls at a time that make sense: 1 for an ordered batch RPC."""
+
+    async def publish(self, events: Sequence[Event]) -> PublishResult:
+        """Publishes events in order, stopping at the first that is refused.
+
+        Cancelling leaves the batch's fate unknown; sending it again repeats equal ids.
+
+        Raises:
+            ApiUnavailable: nothing is known of any of them; send them again later.
+            ApiUnauthenticated: as above, and an operator must act.
+        """
+
+
+class Peers(Protocol):
+    """Other processes of this service."""
+
+    async def answers(self, address: str) -> bool:
+        """Returns whether a gRPC server answers at the address (`host:port`) within seconds."""
+
+
+class Journal(Protocol):
+    """Where facts go: log, metrics. Never raises, never blocks."""
+
+    def emit(self, fact: Fact) -> None:
+        """Records one fact."""
+
+
+class Tracer(Protocol):
+    """Spans and the W3C trace context (traceparent, tracestate, baggage)."""
+
+    def span(
+        self,
+        name: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Opens a span as the current one; `headers` carry the caller's context, if any.
+
+        An exception that leaves the block marks the span as failed.
+        """
+
+    def inject(self) -> tuple[tuple[str, str], ...]:
+        """Returns the headers that pass the current context on; empty outside a span."""
