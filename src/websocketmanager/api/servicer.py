@@ -1,0 +1,136 @@
+"""The RPCs of `virtufin.WebSocketManager`: translate, call, translate.
+
+May import the domain, our generated messages and `translate`; errors pass through to the
+interceptor.
+"""
+# ruff: noqa: N802 - RPC names are the contract's
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import grpc
+
+from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager._proto.websocketmanager.websocketmanager_pb2_grpc import (
+    WebSocketManagerServicer,
+)
+from websocketmanager.api import translate
+from websocketmanager.domain.limits import Limits
+from websocketmanager.domain.model import ConnectionId, ConnectionSpec, ConnectionView, Kind, Topic
+from websocketmanager.ports import Clock
+
+Context = grpc.aio.ServicerContext[Any, Any]
+#: Connections that `List` translates before others get their turn: about two milliseconds.
+_LIST_STRIDE = 64
+
+
+class Verbs(Protocol):
+    """What the service can do. Its errors are those of `errors.py`; times in seconds."""
+
+    async def connect(self, spec: ConnectionSpec) -> ConnectionView:
+        """Opens a connection."""
+
+    def list_connections(self, filters: Sequence[tuple[str, str]]) -> tuple[ConnectionView, ...]:
+        """Returns the connections that carry all these tags."""
+
+    async def disconnect(self, connection_id: ConnectionId) -> None:
+        """Closes and removes a connection."""
+
+    async def start_publish(self, connection_id: ConnectionId, topic: Topic) -> None:
+        """Publishes from the next message on."""
+
+    async def stop_publish(self, connection_id: ConnectionId) -> None:
+        """Publishes no more."""
+
+    async def send(
+        self, connection_id: ConnectionId, data: bytes, kind: Kind, timeout_seconds: float | None
+    ) -> bytes:
+        """Sends and returns the correlated reply; None waits the default time."""
+
+    async def send_raw(self, connection_id: ConnectionId, data: bytes, kind: Kind) -> None:
+        """Sends."""
+
+    async def set_tag(self, connection_id: ConnectionId, key: str, value: str) -> None:
+        """Sets one tag."""
+
+    def get_tag(self, connection_id: ConnectionId, key: str) -> str:
+        """Returns one tag."""
+
+    async def set_tags(self, connection_id: ConnectionId, tags: Mapping[str, str]) -> None:
+        """Replaces all tags."""
+
+    def get_tags(self, connection_id: ConnectionId) -> Mapping[str, str]:
+        """Returns all tags."""
+
+
+class Servicer(WebSocketManagerServicer):
+    """One short method per RPC."""
+
+    def __init__(self, verbs: Verbs, *, limits: Limits, clock: Clock) -> None:
+        self._verbs = verbs
+        self._limits = limits
+        self._clock = clock
+
+    async def Connect(self, request: pb.ConnectRequest, _: Context) -> pb.ConnectResponse:
+        """Opens a connection."""
+        view = await self._verbs.connect(translate.connection_spec(request, self._limits))
+        return pb.ConnectResponse(id=view.id, status=view.status.value)
+
+    async def List(self, request: pb.ListRequest, _: Context) -> pb.ListResponse:
+        """Lists connections; with many, other work goes on in between."""
+        views = self._verbs.list_connections(translate.filters(request))
+        response = pb.ListResponse()
+        for start in range(0, len(views), _LIST_STRIDE):
+            if start:
+                await self._clock.sleep(0)
+            part = views[start : start + _LIST_STRIDE]
+            response.connections.extend(map(translate.connection_message, part))
+        return response
+
+    async def Disconnect(self, request: pb.DisconnectRequest, _: Context) -> pb.DisconnectResponse:
+        """Closes and removes a connection."""
+        await self._verbs.disconnect(translate.connection_id(request.id))
+        return pb.DisconnectResponse()
+
+    async def StartPublish(
+        self, request: pb.StartPublishRequest, _: Context
+    ) -> pb.StartPublishResponse:
+        """Publishes from the next message on."""
+        await self._verbs.start_publish(*translate.start_publish(request))
+        return pb.StartPublishResponse()
+
+    async def StopPublish(
+        self, request: pb.StopPublishRequest, _: Context
+    ) -> pb.StopPublishResponse:
+        """Publishes no more."""
+        await self._verbs.stop_publish(translate.connection_id(request.id))
+        return pb.StopPublishResponse()
+
+    async def Send(self, request: pb.SendRequest, _: Context) -> pb.SendResponse:
+        """Sends and answers with the correlated reply."""
+        return pb.SendResponse(response=await self._verbs.send(*translate.send(request)))
+
+    async def SendRaw(self, request: pb.SendRawRequest, _: Context) -> pb.SendRawResponse:
+        """Sends."""
+        await self._verbs.send_raw(*translate.send_raw(request))
+        return pb.SendRawResponse()
+
+    async def SetTag(self, request: pb.SetTagRequest, _: Context) -> pb.SetTagResponse:
+        """Sets one tag."""
+        await self._verbs.set_tag(*translate.tag(request))
+        return pb.SetTagResponse()
+
+    async def GetTag(self, request: pb.GetTagRequest, _: Context) -> pb.GetTagResponse:
+        """Answers with one tag."""
+        return pb.GetTagResponse(value=self._verbs.get_tag(*translate.tag_key(request)))
+
+    async def SetTags(self, request: pb.SetTagsRequest, _: Context) -> pb.SetTagsResponse:
+        """Replaces all tags."""
+        await self._verbs.set_tags(*translate.tags(request))
+        return pb.SetTagsResponse()
+
+    async def GetTags(self, request: pb.GetTagsRequest, _: Context) -> pb.GetTagsResponse:
+        """Answers with all tags."""
+        return pb.GetTagsResponse(tags=self._verbs.get_tags(translate.connection_id(request.id)))

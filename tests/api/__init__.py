@@ -1,0 +1,1 @@
+"""Tests of the gRPC face, over real channels."""
