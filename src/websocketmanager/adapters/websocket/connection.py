@@ -1,0 +1,121 @@
+"""What we need of the library's connection and it does not do: end in time, know Text from Binary.
+
+Overridden are only the callbacks that `asyncio.Protocol` defines, and `process_event`, which the
+library's own subclasses override too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging  # noqa: TID251 - the library wants a logger; this one never says anything
+from collections import deque
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.client import ClientProtocol
+from websockets.frames import CONT, DATA_OPCODES, TEXT, Frame
+from websockets.protocol import Event
+from websockets.uri import parse_uri
+
+from websocketmanager.domain.model import Kind
+from websocketmanager.ports import DialTarget
+
+#: Frames that wait in the library before reading pauses. The service's buffer is behind it.
+MAX_QUEUED_FRAMES: Final = 16
+#: Bytes of messages that may still come when this side closes.
+MAX_BYTES_AFTER_RELEASE: Final = 1_048_576
+
+#: Outside the tree of loggers, so that no configuration makes it print requests and their secrets.
+_SILENT: Final = logging.Logger("silent", logging.CRITICAL + 1)  # noqa: LOG001 - as said above
+
+
+class Connection(ClientConnection):
+    """A client connection whose end is bounded and whose messages have kinds.
+
+    No keepalive (liveness is the service's) and no compression (it costs 40 KiB per connection and
+    the reader half of its speed, and no option asks for it yet).
+
+    Attributes:
+        kinds: of the messages that `recv` has yet to return, in their order.
+        cut_off: whether the peer ended the stream before its answer to the handshake was whole.
+
+    Raises:
+        ValueError, InvalidURI: the library cannot read the target's URL.
+    """
+
+    def __init__(self, target: DialTarget) -> None:
+        super().__init__(
+            ClientProtocol(
+                parse_uri(target.url), max_size=target.max_message_bytes, logger=_SILENT
+            ),
+            ping_interval=None,
+            close_timeout=target.close_timeout_seconds,
+            max_queue=MAX_QUEUED_FRAMES,
+        )
+        self.kinds: deque[Kind] = deque()
+        self.cut_off = False
+        self._close_timeout_seconds = target.close_timeout_seconds
+        self._linger: asyncio.TimerHandle | None = None
+        self._bytes_after_release: int | None = None
+
+    def release(self) -> None:
+        """Stops holding back the peer, so that its answer to a close is seen.
+
+        Messages that nobody fetches would otherwise keep reading paused. The first of them that
+        goes beyond a bound is dropped with all behind it: this side wants no more.
+        """
+        if self._bytes_after_release is None:
+            self._bytes_after_release = 0
+        queue = self.recv_messages
+        queue.high = None
+        if queue.paused:
+            queue.paused = False
+            self.transport.resume_reading()
+
+    # --- callbacks ---
+
+    def process_event(self, event: Event) -> None:
+        """Keeps the kind of each message that begins."""
+        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            if self._bytes_after_release is not None:
+                self._bytes_after_release += len(event.data)
+                if self._bytes_after_release > MAX_BYTES_AFTER_RELEASE:
+                    return
+            if event.opcode is not CONT:
+                self.kinds.append(Kind.TEXT if event.opcode is TEXT else Kind.BINARY)
+        super().process_event(event)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses bytes, then ends in time when they were the last that count."""
+        super().data_received(data)
+        self._end_in_time()
+
+    def eof_received(self) -> None:
+        """Parses the end of the stream."""
+        self._note_cut()
+        super().eof_received()
+        self._end_in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the timer."""
+        self._note_cut()
+        super().connection_lost(exc)
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    def _note_cut(self) -> None:
+        if self.response is None and self.protocol.handshake_exc is None:
+            self.cut_off = True
+
+    def _end_in_time(self) -> None:
+        """Bounds what the library leaves to the peer: when the transport is closed."""
+        protocol = self.protocol
+        if protocol.handshake_exc is not None:
+            # It would wait for the peer to end a stream of which nothing is wanted any more.
+            self.transport.abort()
+        elif self._linger is None and (
+            protocol.close_rcvd is not None or protocol.parser_exc is not None
+        ):
+            # RFC 6455 §7.1.1: the server closes first, within a reasonable time.
+            self._linger = self.loop.call_later(self._close_timeout_seconds, self.transport.abort)

@@ -1,0 +1,167 @@
+"""One open WebSocket: `ports.Socket` on a connection of the library."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final, NoReturn
+
+from websockets.exceptions import ConnectionClosed, ProtocolError, TooManyFragments
+from websockets.frames import CloseCode
+from websockets.protocol import State
+
+from websocketmanager.adapters.websocket.connection import Connection
+from websocketmanager.adapters.websocket.failures import ending_failure
+from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.model import Kind, Message
+from websocketmanager.ports import Clock, DialTarget
+
+#: RFC 6455 §5.5: a control frame has 125 bytes at most, and the code takes two.
+_MAX_REASON_BYTES: Final = 123
+
+_NOT_UTF8: Final = Failure(FailureKind.INVALID_UTF8, "a Text message is not UTF-8")
+_TOO_MANY_FRAGMENTS: Final = Failure(
+    FailureKind.MESSAGE_TOO_BIG, "a message came in too many fragments"
+)
+
+
+class WebSocketSession:
+    """`ports.Socket`. One coroutine at a time receives; sends and pings may overlap."""
+
+    def __init__(
+        self, connection: Connection, *, target: DialTarget, address: str, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._target = target
+        self._address = address
+        self._clock = clock
+        self._refusal: Failure | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocketSession {self._address} {self._connection.state.name.lower()}>"
+
+    @property
+    def address(self) -> str:
+        """The address that was dialled, as `host:port`; IPv6 in brackets."""
+        return self._address
+
+    @property
+    def subprotocol(self) -> str:
+        """The subprotocol the server chose, or the empty string."""
+        return self._connection.subprotocol or ""
+
+    async def recv(self) -> Message:
+        """Returns the next message. Cancelling loses none.
+
+        Raises:
+            SocketFailed: the socket ended, and all messages before its end were returned.
+        """
+        self._raise_refusal()
+        connection = self._connection
+        try:
+            # Not the library's `recv`: that one is unusable behind too many fragments, and keeps
+            # the peer's answer to its close unread.
+            data = await connection.recv_messages.get(decode=False)
+        except EOFError:
+            await connection.wait_closed()
+            raise self._ended() from None
+        except TooManyFragments:
+            await self._refuse(_TOO_MANY_FRAGMENTS, CloseCode.MESSAGE_TOO_BIG)
+        kind = connection.kinds.popleft()
+        if kind is Kind.TEXT and not _is_utf8(data):
+            await self._refuse(_NOT_UTF8, CloseCode.INVALID_DATA)
+        return Message(kind, data)
+
+    async def send(self, data: bytes, kind: Kind) -> None:
+        """Writes one message; waits while the peer reads too slowly.
+
+        Cancelling while it waits does not take the message back.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+        self._raise_refusal()
+        try:
+            await self._connection.send(data, text=kind is Kind.TEXT)
+        except ConnectionClosed:
+            raise self._ended() from None
+        if self._connection.state is State.CLOSED:
+            # The library returns when the connection is dropped under a write that waits.
+            raise self._ended()
+
+    async def ping(self) -> None:
+        """Sends a ping and waits for its pong.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+        self._raise_refusal()
+        try:
+            pong = await self._connection.ping()
+            await pong
+        except ConnectionClosed:
+            raise self._ended() from None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes with a handshake, at most the target's close timeout long; never raises.
+
+        What the peer sent before it answers can still be received, up to a bound. Cancelling
+        drops the transport.
+        """
+        self._connection.release()
+        try:
+            # The library's own bound does not cover a peer that stopped reading.
+            async with self._clock.timeout(self._target.close_timeout_seconds):
+                # A code that may not be sent (RFC 6455 §7.4.1) is refused: then without.
+                with suppress(ProtocolError):
+                    await self._connection.close(code, _clipped(reason))
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drops the transport at once; never raises."""
+        self._connection.transport.abort()
+
+    async def _refuse(self, failure: Failure, code: CloseCode) -> NoReturn:
+        """Fails the connection over a message (RFC 6455 §7.1.7): nothing behind it counts.
+
+        Raises:
+            SocketFailed: always.
+        """
+        self._refusal = failure
+        connection = self._connection
+        connection.release()
+        try:
+            async with self._clock.timeout(self._target.close_timeout_seconds):
+                with suppress(ConnectionClosed):
+                    async with connection.send_context():
+                        connection.protocol.fail(code, failure.message)
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+        raise SocketFailed(failure)
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise SocketFailed(self._refusal)
+
+    def _ended(self) -> SocketFailed:
+        return SocketFailed(self._refusal or ending_failure(self._connection, self._target.url))
+
+
+def _is_utf8(data: bytes) -> bool:
+    # Most text is ASCII, which is seen without building a string.
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _clipped(reason: str) -> str:
+    """Shortens a reason to what fits, never within a character."""
+    return reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")

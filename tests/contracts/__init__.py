@@ -1,0 +1,1 @@
+"""One suite per port, run on its memory twin and on the real adapters."""

@@ -1,0 +1,130 @@
+"""What a port is tried on: the twin, the adapter on either API, and a look at the effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from tests.kit.api_client import open_api
+from tests.kit.clock import ManualClock, ScriptedDice
+from tests.kit.journal import RecordingJournal
+from tests.kit.scripted_api import running_scripted_api
+from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
+from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
+from websocketmanager.embedded.server import EmbeddedApi, running_embedded_api
+from websocketmanager.ports import EventSink, StateStore
+
+#: Within the platform's rules, and outside of them.
+TOPIC = "websocketmanager.contract"
+OTHER_TOPIC = "act.exchange.nowhere.trade.created"
+REFUSED_TOPIC = "no-such-prefix"
+
+Received = tuple[str, bytes, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class SinkBench:
+    """A sink, and `received(count)`: what then arrived on TOPIC, in order."""
+
+    sink: EventSink
+    received: Callable[[int], Awaitable[list[Received]]]
+
+
+def embedded_api() -> AbstractAsyncContextManager[EmbeddedApi]:
+    return running_embedded_api(
+        host="127.0.0.1",
+        port=0,
+        database=":memory:",
+        topic_rules="platform",
+        journal=RecordingJournal(),
+        clock=ManualClock(),
+        dice=ScriptedDice(),
+    )
+
+
+@asynccontextmanager
+async def memory_store() -> AsyncIterator[StateStore]:
+    yield MemoryStateStore()
+
+
+@asynccontextmanager
+async def scripted_store() -> AsyncIterator[StateStore]:
+    async with running_scripted_api() as server, open_api(server.port) as api:
+        yield api
+
+
+@asynccontextmanager
+async def embedded_store() -> AsyncIterator[StateStore]:
+    async with embedded_api() as server, open_api(server.port) as api:
+        yield api
+
+
+@asynccontextmanager
+async def memory_sink() -> AsyncIterator[SinkBench]:
+    sink = MemoryEventSink(refused_topics={REFUSED_TOPIC})
+
+    async def received(count: int) -> list[Received]:
+        events = [event for event in sink.events if event.route.topic == TOPIC][:count]
+        return [(event.route.topic, event.data, event.metadata) for event in events]
+
+    yield SinkBench(sink, received)
+
+
+@asynccontextmanager
+async def scripted_sink() -> AsyncIterator[SinkBench]:
+    async with running_scripted_api() as server:
+        server.refused_topics.add(REFUSED_TOPIC)
+        async with subscribed(server.port) as bench:
+            yield bench
+
+
+@asynccontextmanager
+async def embedded_sink() -> AsyncIterator[SinkBench]:
+    async with embedded_api() as server, subscribed(server.port) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def subscribed(port: int) -> AsyncIterator[SinkBench]:
+    """Publishes through the adapter and reads TOPIC back as any subscriber would."""
+    async with (
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        open_api(port) as api,
+    ):
+        stream = channel.unary_stream(
+            "/virtufin.Pubsub/Subscribe",
+            lambda request: request.SerializeToString(),
+            pb.PubsubSubscribeResponse.FromString,
+        )(pb.PubsubSubscribeRequest(topic=TOPIC))
+        # The server answers the stream's headers once the subscription stands.
+        await stream.initial_metadata()
+
+        async def received(count: int) -> list[Received]:
+            got: list[Received] = []
+            async with asyncio.timeout(10):
+                while len(got) < count:
+                    message = await stream.read()
+                    assert isinstance(message, pb.PubsubSubscribeResponse)
+                    got.append((message.topic, message.data, dict(message.metadata)))
+            return got
+
+        try:
+            yield SinkBench(api, received)
+        finally:
+            stream.cancel()
+
+
+STORES: dict[str, Callable[[], AbstractAsyncContextManager[StateStore]]] = {
+    "memory": memory_store,
+    "scripted": scripted_store,
+    "embedded": embedded_store,
+}
+SINKS: dict[str, Callable[[], AbstractAsyncContextManager[SinkBench]]] = {
+    "memory": memory_sink,
+    "scripted": scripted_sink,
+    "embedded": embedded_sink,
+}

@@ -1,0 +1,1 @@
+"""Doubles that stand at the seams: clock and dice, ports, the network."""
