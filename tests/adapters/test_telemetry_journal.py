@@ -220,13 +220,13 @@ def test_operators_find_every_metric_in_the_documentation(telemetry: Telemetry) 
     # The others are app.py's, which shows what no fact tells.
     assert {name for name, _ in documented - served} == {
         "websocketmanager_buffer_events",
-        "websocketmanager_connection_bytes_received_bytes_total",
-        "websocketmanager_connection_bytes_sent_bytes_total",
-        "websocketmanager_connection_messages_published_total",
-        "websocketmanager_connection_messages_received_total",
-        "websocketmanager_connection_messages_sent_total",
-        "websocketmanager_connection_reconnects_total",
-        "websocketmanager_connection_unrouted_total",
+        "websocketmanager_messages_received_size_bytes_total",
+        "websocketmanager_messages_sent_size_bytes_total",
+        "websocketmanager_messages_published_total",
+        "websocketmanager_messages_received_total",
+        "websocketmanager_messages_sent_total",
+        "websocketmanager_reconnects_total",
+        "websocketmanager_messages_unrouted_total",
         "websocketmanager_connections",
         "websocketmanager_ready",
     }
