@@ -1,0 +1,1 @@
+"""Coordination: what waits and in which order, over the ports alone."""

@@ -1,0 +1,380 @@
+"""Keeps records durable: every change is saved first, then its events are published.
+
+A `Book` is one connection's record in memory with what is not saved yet. Changes of the
+lifecycle are posted and saved in the background, several in one save; changes that a caller
+waits for are committed at once or fail as a whole. An API outage delays saves and the events
+behind them, never the connection.
+
+Fencing: each save names the etag of the value it replaces, once it has seen that the value is
+its own. A record that shows another owner ends the book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from websocketmanager.domain.facts import OwnershipLost, RecordSaveDelayed
+from websocketmanager.domain.record import RECENT_EVENTS, Record, RecordedEvent, from_json, to_json
+from websocketmanager.errors import (
+    ApiError,
+    ApiUnavailable,
+    RecordUnreadable,
+    StateConflict,
+)
+from websocketmanager.ports import Clock, Dice, Journal, StateStore
+from websocketmanager.service.outbox import Outbox
+
+_SAVES_IN_FLIGHT = 32
+_FIRST_PAUSE_SECONDS = 0.1
+_MAX_PAUSE_SECONDS = 2.0
+#: Events that may wait for a save per connection; the oldest beyond are counted and dropped.
+_MAX_DRAFTS = 512
+
+Change = Callable[[Record], Record]
+
+
+class RecordLost(Exception):
+    """The stored record belongs to another owner: stop acting for the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A lifecycle event that has no number yet: it gets one with the save that holds it."""
+
+    name: str
+    at: float
+    data: Mapping[str, Any]
+
+
+class Book:
+    """One connection's record and what waits to be saved.
+
+    Args:
+        record: as it is stored, or as it will be first.
+        etag: of the stored value, when it is known.
+        stored: whether the store has a value.
+        on_saved: told each record that is durable now.
+        on_lost: told that another owner has the record.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        on_saved: Callable[[Record], None],
+        on_lost: Callable[[str], None],
+        etag: str | None = None,
+        stored: bool = False,
+    ) -> None:
+        self.record = record
+        self.lock = asyncio.Lock()
+        self.etag = etag
+        self.stored = stored
+        self.on_saved = on_saved
+        self.on_lost = on_lost
+        self.drafts: deque[Draft] = deque()
+        self.dropped_drafts = 0
+        self.dirty = False
+        self.queued = False
+        self.closed = False
+        self.acknowledged = record.event
+        self.progress = asyncio.Event()
+
+    @property
+    def unacknowledged(self) -> int:
+        """Saved events that the API has not accepted yet."""
+        return self.record.event - self.acknowledged
+
+
+class Ledger:
+    """Saves books through the state store and hands their events to the outbox."""
+
+    def __init__(
+        self, store: StateStore, outbox: Outbox, clock: Clock, dice: Dice, journal: Journal
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._clock = clock
+        self._dice = dice
+        self._journal = journal
+        self._dirty: deque[Book] = deque()
+        self._unsaved: set[Book] = set()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._in_flight = 0
+        self._delayed = False
+
+    # --- posting ------------------------------------------------------------------------------
+
+    def post(self, book: Book, change: Change | None = None, *drafts: Draft) -> None:
+        """Changes the record in memory and has it saved, then publishes the drafts' events."""
+        if book.closed:
+            return
+        if change is not None:
+            book.record = change(book.record)
+        book.drafts.extend(drafts)
+        while len(book.drafts) > _MAX_DRAFTS:
+            book.drafts.popleft()
+            book.dropped_drafts += 1
+        book.dirty = True
+        self._unsaved.add(book)
+        self._enqueue(book)
+
+    async def run(self) -> None:
+        """Saves what is posted until cancelled."""
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - the ledger owns its saves
+            while True:
+                self._wake.clear()
+                while self._dirty and self._in_flight < _SAVES_IN_FLIGHT:
+                    self._in_flight += 1
+                    tasks.create_task(self._save_in_turn(self._dirty.popleft()))
+                await self._wake.wait()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a posted change is not saved yet."""
+        return bool(self._unsaved or self._in_flight)
+
+    async def wait_idle(self) -> None:
+        """Waits until every posted change is saved."""
+        while self.busy:
+            self._idle.clear()
+            await self._idle.wait()
+
+    # --- committing ---------------------------------------------------------------------------
+
+    async def commit(self, book: Book, change: Change) -> None:
+        """Saves a change at once; memory shows it only when the store does.
+
+        Raises:
+            ApiError: the store did not take it; the record is as it was, in memory at least.
+            RecordLost: the record belongs to another.
+        """
+        async with book.lock:
+            written = change(book.record)
+            try:
+                await self._write(book, written)
+            except ApiError:
+                # Its effect is unknown: the next save brings the store back to what memory says.
+                self.post(book)
+                raise
+            book.record = change(book.record)
+            book.on_saved(written)
+
+    async def open(self, book: Book) -> None:
+        """Saves a new record for the first time.
+
+        Raises:
+            ApiError: the store may or may not have it; the book is closed, nothing follows.
+            RecordLost: somebody else has the key.
+        """
+        async with book.lock:
+            try:
+                await self._write(book, book.record)
+            except BaseException:
+                self._close(book)
+                raise
+
+    async def scrub(self, book: Book) -> None:
+        """Deletes what a failed `open` may have left. Raises ApiError when it cannot be done."""
+        await self._store.delete(book.record.key)
+
+    async def bury(self, book: Book, draft: Draft | None) -> Callable[[], None]:
+        """Saves a tombstone with a last event; nothing of the book is saved afterwards.
+
+        Returns what publishes the events that the tombstone holds: to be called when what they
+        say is true. Burying a buried book does nothing.
+
+        Raises:
+            ApiError: the store did not take it; nothing has changed.
+        """
+        async with book.lock:
+            if book.closed:
+                return lambda: None
+            drafts = [*book.drafts, *([draft] if draft else [])]
+            events = self._numbered(book, drafts)
+            tombstone = replace(book.record.with_events(events), deleted=True)
+            await self._write(book, tombstone)
+            await self._confirm(book)
+            self._close(book)
+            book.record = tombstone
+            book.on_saved(tombstone)
+            acknowledge = self._acknowledger(book)
+            return lambda: self._outbox.publish(tombstone, events, acknowledge)
+
+    async def erase(self, book: Book, *, patience_seconds: float) -> None:
+        """Deletes a buried record, once its last events are published or patience is over.
+
+        Raises:
+            ApiError: the store did not delete it; a recovery will.
+        """
+        try:
+            async with self._clock.timeout(patience_seconds):
+                await self._wait_acknowledged(book)
+        except TimeoutError:
+            pass  # the events are in the outbox all the same; only a crash could lose them
+        await self._store.delete(book.record.key)
+
+    def announce_again(self, book: Book) -> None:
+        """Publishes the events that a crash may have left unpublished; equal ids, equal bytes."""
+        record = book.record
+        book.acknowledged = record.event - len(record.recent_events)
+        self._outbox.publish(record, record.recent_events, self._acknowledger(book))
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _close(self, book: Book) -> None:
+        book.closed = True
+        book.dirty = False
+        book.drafts.clear()
+        self._unsaved.discard(book)
+
+    def _lose(self, book: Book, error: RecordLost) -> None:
+        self._close(book)
+        self._journal.emit(OwnershipLost(book.record.id, str(error)))
+        book.on_lost(str(error))
+
+    def _enqueue(self, book: Book) -> None:
+        if book.dirty and not book.queued and not book.closed:
+            book.queued = True
+            self._dirty.append(book)
+            self._wake.set()
+
+    async def _save_in_turn(self, book: Book) -> None:
+        try:
+            pause = _FIRST_PAUSE_SECONDS
+            while not await self._try_save(book):
+                await self._clock.sleep(pause * (0.5 + 0.5 * self._dice.uniform()))
+                pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
+        finally:
+            book.queued = False
+            self._in_flight -= 1
+            if book.unacknowledged < RECENT_EVENTS:
+                self._enqueue(book)
+            self._wake.set()
+            if not self.busy:
+                self._idle.set()
+
+    async def _try_save(self, book: Book) -> bool:
+        """Saves what the book has; returns False when it must be tried again."""
+        async with book.lock:
+            room = RECENT_EVENTS - book.unacknowledged
+            if book.closed or not book.dirty or (book.drafts and room <= 0):
+                return True  # acknowledgements queue it again
+            # Taken out, so that what is posted during the write stays behind them.
+            drafts = [book.drafts.popleft() for _ in range(min(room, len(book.drafts)))]
+            events = self._numbered(book, drafts)
+            record = book.record.with_events(events)
+            book.dirty = False
+            try:
+                await self._write(book, record)
+            except RecordLost as error:
+                self._lose(book, error)
+                return True
+            except ApiError as error:
+                # Put back in front: they get the same numbers again, should the write have worked.
+                book.drafts.extendleft(reversed(drafts))
+                book.dirty = True
+                self._delay(error)
+                return False
+            self._delayed = False
+            if drafts:
+                book.dropped_drafts = 0
+            # Changes posted during the write stay: only what the events changed is taken over.
+            book.record = book.record.with_events(events)
+            if book.drafts:
+                book.dirty = True
+            if not book.dirty:
+                self._unsaved.discard(book)
+            self._outbox.publish(record, events, self._acknowledger(book))
+            book.on_saved(record)
+            return True
+
+    def _numbered(self, book: Book, drafts: list[Draft]) -> tuple[RecordedEvent, ...]:
+        events = []
+        for number, draft in enumerate(drafts, book.record.event + 1):
+            data = {**draft.data, "event": number}
+            if book.dropped_drafts and number == book.record.event + 1:
+                data["events_dropped"] = book.dropped_drafts
+            events.append(RecordedEvent(number, draft.name, draft.at, data))
+        return tuple(events)
+
+    def _acknowledger(self, book: Book) -> Callable[[int], None]:
+        def acknowledge(number: int) -> None:
+            book.acknowledged = max(book.acknowledged, number)
+            book.progress.set()
+            self._enqueue(book)
+
+        return acknowledge
+
+    async def _wait_acknowledged(self, book: Book) -> None:
+        while book.unacknowledged:
+            book.progress.clear()
+            await book.progress.wait()
+
+    async def _write(self, book: Book, record: Record) -> None:
+        """Saves the record over the value that is ours, and over no other.
+
+        Raises:
+            RecordLost: the stored value belongs to another owner or is a tombstone of one.
+            ApiError: not saved, or not known to be.
+        """
+        if book.etag is None and book.stored:
+            await self._read_etag(book)
+        value = replace(record, writer=self._dice.uuid(), last_heartbeat=self._clock.now())
+        etag, book.etag = book.etag or None, None
+        try:
+            await self._store.save(record.key, to_json(value), etag=etag)
+        except StateConflict as conflict:
+            # An outage may look like a conflict, and a repeated call conflicts with itself.
+            if not await self._was_written(book, value):
+                raise ApiUnavailable(conflict.operation, conflict.problem) from conflict
+        book.stored = True
+
+    async def _read_etag(self, book: Book) -> None:
+        stored = await self._store.get(book.record.key)
+        if stored is None:
+            book.etag, book.stored = None, False  # the store lost it; it is written anew
+            return
+        self._check_owner(book, stored.value)
+        book.etag = stored.etag
+
+    async def _was_written(self, book: Book, value: Record) -> bool:
+        stored = await self._store.get(value.key)
+        if stored is None:
+            return False
+        if self._check_owner(book, stored.value).writer == value.writer:
+            return True
+        book.etag = stored.etag
+        return False
+
+    async def _confirm(self, book: Book) -> None:
+        """Reads back a write that must win."""
+        stored = await self._store.get(book.record.key)
+        if stored is not None:
+            self._check_owner(book, stored.value)
+            book.etag = stored.etag
+
+    def _check_owner(self, book: Book, text: str) -> Record:
+        ours = book.record
+        try:
+            theirs = from_json(ours.key, text)
+        except RecordUnreadable as error:
+            raise RecordLost(str(error)) from error
+        if theirs.owner_epoch > ours.owner_epoch or theirs.created_at > ours.created_at:
+            raise RecordLost(
+                f"owned by {theirs.instance_id} at epoch {theirs.owner_epoch},"
+                f" not {ours.owner_epoch}"
+            )
+        if theirs.owner_epoch == ours.owner_epoch and theirs.incarnation != ours.incarnation:
+            raise RecordLost(f"owned by another process of {theirs.instance_id}")
+        return theirs
+
+    def _delay(self, error: ApiError) -> None:
+        if not self._delayed:
+            self._delayed = True
+            self._journal.emit(RecordSaveDelayed(error.problem))

@@ -1,0 +1,333 @@
+"""The bounded buffer from a connection's socket to its topic: the only one there is.
+
+Stamps each message with session, sequence and receive time, routes it, counts it, and says when
+the reader must wait (policy `block`). What is refused with its topic is dropped and counted,
+and one message is tried every 30 s until the topic is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from websocketmanager.domain.envelope import (
+    Event,
+    Route,
+    StreamIdentity,
+    marker_event,
+    marker_route,
+    message_event,
+    message_route,
+    timestamp,
+)
+from websocketmanager.domain.model import Format, Kind, Message, Statistics, Topic
+from websocketmanager.ports import Clock, Refusal
+from websocketmanager.service.lane import Feed, Lane
+
+#: Seconds between attempts on a topic that the API refused.
+_RETRY_TOPIC_SECONDS = 30.0
+#: What a waiting event costs beside its data, roughly; counts against the process budget.
+_EVENT_BYTES = 512
+
+TOPIC_REJECTED = "topic_rejected"
+PUBLISHING_BEHIND = "publishing_behind"
+MESSAGE_REFUSED = "message_refused"
+
+
+class Budget:
+    """Bytes that all buffers of the process may hold together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._room = asyncio.Event()
+        self._room.set()
+        self.used = 0
+
+    @property
+    def overdrawn(self) -> bool:
+        """Whether every reader of the process must wait."""
+        return not self._room.is_set()
+
+    def take(self, count: int) -> None:
+        """Counts bytes in; the last message may overdraw."""
+        self.used += count
+        if self.used >= self._max_bytes:
+            self._room.clear()
+
+    def give(self, count: int) -> None:
+        """Counts bytes out."""
+        self.used -= count
+        if self.used < self._max_bytes:
+            self._room.set()
+
+    async def wait_room(self) -> None:
+        """Waits while the budget is overdrawn."""
+        await self._room.wait()
+
+
+class Pump:
+    """One connection's buffer.
+
+    Args:
+        lane: the way to the API.
+        budget: shared by all pumps.
+        clock: for receive times and the topic's retry.
+        format: what an event's data holds.
+        markers: whether to publish in-stream markers.
+        max_messages: bound of waiting messages.
+        max_bytes: bound of waiting bytes.
+        on_degraded: told a cause and its detail when delivery is worse than promised.
+        on_restored: told the cause when it is as promised again.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane: Lane,
+        budget: Budget,
+        clock: Clock,
+        format: Format,
+        markers: bool,
+        max_messages: int,
+        max_bytes: int,
+        on_degraded: Callable[[str, str, int], None],
+        on_restored: Callable[[str, int], None],
+    ) -> None:
+        self._feed = Feed(lane, self, gate=-1)
+        self._budget = budget
+        self._clock = clock
+        self._format = format
+        self._markers = markers
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._on_degraded = on_degraded
+        self._on_restored = on_restored
+        self._room = asyncio.Event()
+        self._room.set()
+        self._identity: StreamIdentity | None = None
+        self._routes: dict[Topic, Route] = {}
+        self._bytes = 0
+        self._received = 0
+        self._received_bytes = 0
+        self._published = 0
+        self._unrouted = 0
+        self._dropped = 0
+        self._rejected: Topic | None = None
+        self._rejected_dropped = 0
+        self._retry_at = 0.0
+        self._trying = False
+        self._last_message_at: float | None = None
+        self._last_ended: dict[str, Any] | None = None
+        self.topic: Topic | None = None
+        self.sequence = 0
+        self.last_kind: Kind | None = None
+        self.degraded: set[str] = set()
+
+    # --- sessions -----------------------------------------------------------------------------
+
+    def open_session(self, identity: StreamIdentity, at: float) -> None:
+        """Numbers what comes from now on as the identity's session, from 1."""
+        previous, last_sequence = self._identity, self.sequence
+        self._identity = identity
+        self._routes = {}
+        self.sequence = 0
+        resumes = identity.session > 1
+        if resumes:
+            ended = self._last_ended or {}
+            self._mark(
+                "gap",
+                at,
+                {
+                    "session": identity.session,
+                    "from_session": identity.session - 1,
+                    # Unknown after a crash: what the last process published is not persisted.
+                    "from_sequence": last_sequence if previous else None,
+                    "to_sequence": 1,
+                    "cause": ended.get("cause", "process_restart"),
+                    "lost": None,
+                    "ended_at": ended.get("ended_at"),
+                    "started_at": timestamp(at),
+                },
+            )
+        self._mark(
+            "started",
+            at,
+            {
+                "session": identity.session,
+                "first_sequence": 1,
+                "started_at": timestamp(at),
+                "resumed": resumes,
+            },
+        )
+
+    def end_session(self, at: float, cause: str) -> None:
+        """Says in the stream that the session is over."""
+        if self._identity is None:
+            return
+        self._last_ended = {"cause": cause, "ended_at": timestamp(at)}
+        self._mark(
+            "ended",
+            at,
+            {
+                "session": self._identity.session,
+                "last_sequence": self.sequence,
+                "cause": cause,
+                "ended_at": timestamp(at),
+            },
+        )
+
+    def abandon(self) -> None:
+        """Drops what waits: another process owns the connection, and its stream."""
+        events = self._feed.clear()
+        self._dropped += len(events)
+        self._release(events)
+
+    def confirm_session(self, session: int) -> None:
+        """Lets the session's messages go: its number is in the store and is never used again."""
+        self._feed.open_gate(session)
+
+    def set_topic(self, topic: Topic | None) -> None:
+        """Routes from the next message on; a topic that was refused is tried again at once."""
+        self.topic = topic
+        self._retry_at = 0.0
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def accept(self, message: Message, at: float) -> None:
+        """Takes one message; never blocks. `full` says afterwards whether the reader must wait."""
+        self._received += 1
+        self._received_bytes += len(message.data)
+        self._last_message_at = at
+        self.last_kind = message.kind
+        self.sequence += 1
+        topic = self.topic
+        if topic is None:
+            self._unrouted += 1
+            return
+        if topic == self._rejected and not self._may_try():
+            self._dropped += 1
+            self._rejected_dropped += 1
+            return
+        assert self._identity is not None  # noqa: S101 - open_session comes first
+        route = self._routes.get(topic)
+        if route is None:
+            route = self._routes[topic] = message_route(self._identity, topic)
+        self._push(
+            message_event(
+                route,
+                self._identity,
+                message,
+                sequence=self.sequence,
+                received_at=at,
+                format=self._format,
+            )
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader must wait before it takes the next message."""
+        return not self._room.is_set() or self._budget.overdrawn
+
+    async def wait_room(self) -> None:
+        """Waits until there is room; says so when it has to wait."""
+        if not self._room.is_set():
+            self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
+            await self._room.wait()
+        await self._budget.wait_room()
+
+    def statistics(self) -> Statistics:
+        """Returns the counts of this process; sending and reconnects are the runner's."""
+        return Statistics(
+            messages_received=self._received,
+            bytes_received=self._received_bytes,
+            messages_published=self._published,
+            buffered_messages=self._feed.load,
+            buffered_bytes=self._bytes,
+            unrouted=self._unrouted,
+            dropped=self._dropped,
+            last_message_at=self._last_message_at,
+        )
+
+    # --- what became of them (lane.FeedOwner) -------------------------------------------------
+
+    def accepted(self, events: Sequence[Event]) -> None:
+        """Counts published events; a topic that accepts again is no longer rejected."""
+        self._published += sum(event.route.is_message for event in events)
+        self._release(events)
+        if self._rejected is not None and events[-1].route.topic == self._rejected:
+            self._rejected = None
+            self._restore(TOPIC_REJECTED, self._rejected_dropped)
+            self._rejected_dropped = 0
+
+    def refused(self, event: Event, refusal: Refusal) -> bool:
+        """Drops one event, and with a refused topic all that waits for it."""
+        self._dropped += 1
+        self._release([event])
+        if not refusal.whole_topic:
+            self._on_degraded(MESSAGE_REFUSED, refusal.problem, 1)
+            return False
+        self._trying = False
+        self._retry_at = self._clock.monotonic() + _RETRY_TOPIC_SECONDS
+        self._rejected = event.route.topic
+        self._rejected_dropped += 1
+        self._degrade(TOPIC_REJECTED, refusal.problem, self._rejected_dropped)
+        return True
+
+    def discarded(self, events: Sequence[Event]) -> None:
+        """Counts events that were dropped behind a refused one."""
+        self._dropped += len(events)
+        self._rejected_dropped += len(events)
+        self._release(events)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _push(self, event: Event) -> None:
+        size = len(event.data)
+        self._bytes += size
+        self._budget.take(size + _EVENT_BYTES)
+        self._feed.push(event)
+        if self._feed.load >= self._max_messages or self._bytes >= self._max_bytes:
+            self._room.clear()
+
+    def _release(self, events: Sequence[Event]) -> None:
+        size = sum(len(event.data) for event in events)
+        self._bytes -= size
+        self._budget.give(size + _EVENT_BYTES * len(events))
+        # Half empty: waking the reader for each freed place would make it stutter.
+        if self._feed.load * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes:
+            if not self._room.is_set():
+                self._room.set()
+            self._restore(PUBLISHING_BEHIND, 0)
+
+    def _may_try(self) -> bool:
+        """Whether one message may try the refused topic again."""
+        if self._trying or self._clock.monotonic() < self._retry_at:
+            return False
+        self._trying = True
+        return True
+
+    def _mark(self, marker: str, at: float, facts: dict[str, Any]) -> None:
+        if not self._markers or self.topic is None or self._identity is None:
+            return
+        if self.topic == self._rejected:
+            return
+        event = marker_event(
+            marker_route(self._identity, self.topic, marker),
+            self._identity,
+            marker=marker,
+            sequence=self.sequence,
+            at=at,
+            facts=facts,
+        )
+        self._push(event)
+
+    def _degrade(self, cause: str, detail: str, count: int) -> None:
+        if cause not in self.degraded:
+            self.degraded.add(cause)
+            self._on_degraded(cause, detail, count)
+
+    def _restore(self, cause: str, count: int) -> None:
+        if cause in self.degraded:
+            self.degraded.discard(cause)
+            self._on_restored(cause, count)

@@ -1,0 +1,165 @@
+"""Brings everything back after a restart, before the service calls itself ready.
+
+Reads the index of this instance and the records, takes each over under a new epoch, publishes
+again what a crash may have left unpublished, and has the connections dialled: bounded in
+parallel, spaced per host. One counts as recovered when its first dial was tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from websocketmanager.domain.facts import (
+    RecordIgnored,
+    RecoveryDelayed,
+    RecoveryFinished,
+    RecoveryStarted,
+)
+from websocketmanager.domain.identity import record_id, record_key
+from websocketmanager.domain.model import ConnectionId, Status
+from websocketmanager.domain.record import Record, from_json
+from websocketmanager.errors import ApiError, RecordUnreadable
+from websocketmanager.ports import StateStore, Versioned
+from websocketmanager.service.index import Index
+from websocketmanager.service.registry import Entry, Registry
+from websocketmanager.service.runner import Tools
+
+_READS_IN_FLIGHT = 32
+_FIRST_PAUSE_SECONDS = 0.2
+_MAX_PAUSE_SECONDS = 5.0
+
+
+class Recovery:
+    """One recovery of one process."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: StateStore,
+        index: Index,
+        tools: Tools,
+        *,
+        on_loaded: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._on_loaded = on_loaded
+        self._store = store
+        self._index = index
+        self._tools = tools
+        self.loaded = False
+        """Whether the records were read."""
+        self.remaining = 0
+        """Connections whose first dial was not tried yet."""
+        self.finished = asyncio.Event()
+        """Set once all were tried or the deadline passed: readiness may open."""
+
+    async def run(self) -> None:
+        """Recovers; ends when every connection was tried, even behind the deadline."""
+        records = await self._read_until_done()
+        entries, leaving = self._take_over(records)
+        self.remaining = len(entries)
+        self.loaded = True
+        self._on_loaded()
+        self._tools.journal.emit(RecoveryStarted(len(entries)))
+        started = self._tools.clock.monotonic()
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - they end with this method
+            watch = tasks.create_task(self._watch_deadline(started, len(entries)))
+            await self._dial(entries)
+            for entry in leaving:
+                await entry.gone.wait()
+            watch.cancel()
+        self._open(started, len(entries))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def _read_until_done(self) -> list[tuple[Record, str]]:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._read()
+            except* ApiError as group:
+                self._tools.journal.emit(RecoveryDelayed(str(group.exceptions[0])))
+            await self._tools.clock.sleep(pause * (0.5 + 0.5 * self._tools.dice.uniform()))
+            pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
+
+    async def _read(self) -> list[tuple[Record, str]]:
+        ids = dict.fromkeys(await self._index.load())
+        if ids:
+            await self._store.register([record_key(connection_id) for connection_id in ids])
+        found = [record_id(key) for key in await self._store.get_all()]
+        ids |= dict.fromkeys(connection_id for connection_id in found if connection_id)
+        slots = asyncio.Semaphore(_READS_IN_FLIGHT)
+        stored: dict[ConnectionId, Versioned | None] = {}
+
+        async def read(connection_id: ConnectionId) -> None:
+            async with slots:
+                stored[connection_id] = await self._store.get(record_key(connection_id))
+
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - they end with this method
+            for connection_id in ids:
+                tasks.create_task(read(connection_id))
+        return [
+            (record, versioned.etag)
+            for connection_id in ids
+            if (versioned := stored[connection_id]) is not None
+            and (record := self._parsed(record_key(connection_id), versioned.value)) is not None
+        ]
+
+    def _parsed(self, key: str, value: str) -> Record | None:
+        try:
+            record = from_json(key, value)
+        except RecordUnreadable as error:
+            self._tools.journal.emit(RecordIgnored(error.key, error.problem))
+            return None
+        if record.instance_id != self._tools.policy.instance_id:
+            return None
+        return record
+
+    # --- taking over --------------------------------------------------------------------------
+
+    def _take_over(self, records: list[tuple[Record, str]]) -> tuple[list[Entry], list[Entry]]:
+        """Adopts all; removes tombstones and what no caller can know of.
+
+        Returns those to dial, and those on their way out.
+        """
+        entries, leaving = [], []
+        for record, etag in sorted(records, key=lambda pair: pair[0].created_at):
+            entry = self._registry.adopt(record, etag)
+            if record.deleted:
+                self._registry.finish_removal(entry, "its removal was interrupted")
+                leaving.append(entry)
+            elif not record.answered and not record.spec.name:
+                self._registry.remove_later(entry, "Connect was never answered")
+                leaving.append(entry)
+            elif record.status is not Status.DISCONNECTED:
+                entries.append(entry)
+        return entries, leaving
+
+    # --- dialling -----------------------------------------------------------------------------
+
+    async def _dial(self, entries: list[Entry]) -> None:
+        slots = asyncio.Semaphore(self._tools.policy.dials_in_parallel)
+
+        async def dial(entry: Entry) -> None:
+            async with slots:
+                if not entry.removed:
+                    self._registry.start(entry)
+                    await entry.runner.tried.wait()
+                self.remaining -= 1
+
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - they end with this method
+            for entry in entries:
+                tasks.create_task(dial(entry))
+
+    async def _watch_deadline(self, started: float, total: int) -> None:
+        await self._tools.clock.sleep(self._tools.policy.recovery_deadline_seconds)
+        self._open(started, total)
+
+    def _open(self, started: float, total: int) -> None:
+        if self.finished.is_set():
+            return
+        seconds = self._tools.clock.monotonic() - started
+        tried = total - self.remaining
+        self._tools.journal.emit(RecoveryFinished(tried, self.remaining, seconds))
+        self.finished.set()

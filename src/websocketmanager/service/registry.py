@@ -1,0 +1,391 @@
+"""The connections of this process: owns their runners, starts, keeps and removes them.
+
+Work that must not be left half-done runs as a task in here and goes on when its caller goes
+away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import traceback
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+from websocketmanager.domain import lifecycle as life
+from websocketmanager.domain.facts import ConnectionRemoved, RecordIgnored, RunnerCrashed
+from websocketmanager.domain.model import ConnectionId, ConnectionView, Statistics, Status
+from websocketmanager.domain.record import Record
+from websocketmanager.domain.url_policy import redact
+from websocketmanager.errors import ApiError
+from websocketmanager.service.index import Index
+from websocketmanager.service.lane import Lane
+from websocketmanager.service.ledger import Book, RecordLost
+from websocketmanager.service.pump import Budget, Pump
+from websocketmanager.service.runner import Runner, Tools
+
+#: How long `Disconnect` waits for its last event before the record goes.
+_FAREWELL_SECONDS = 2.0
+_SWEEP_SECONDS = 30.0
+_RESTART_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One connection of this process."""
+
+    book: Book
+    pump: Pump
+    runner: Runner
+    durable: asyncio.Event
+    """Set once the store shows that its caller may know of it."""
+    gone: asyncio.Event
+    """Set once it is no longer in this process."""
+    started: bool = False
+    removed: bool = False
+    """Whether a tombstone is stored."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its runner is alive."""
+        return self.started and not self.runner.finished.is_set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is about to go and cannot be used again."""
+        return self.removed or self.runner.end is life.EndReason.FIRST_DIAL_FAILED
+
+    @property
+    def record(self) -> Record:
+        """The record in memory."""
+        return self.book.record
+
+
+class Registry:
+    """Owns the connections of this process."""
+
+    def __init__(self, tools: Tools, index: Index, lane: Lane) -> None:
+        self._tools = tools
+        self._index = index
+        self._lane = lane
+        self._budget = Budget(tools.policy.limits.max_buffer_bytes)
+        self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - it owns all runners
+        self._stop = asyncio.Event()
+        self._past = Statistics()
+        self.entries: dict[ConnectionId, Entry] = {}
+
+    # --- its own life -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Runs the connections until `stop`."""
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - as above
+            self._tasks = tasks
+            sweeper = tasks.create_task(self._sweep())
+            await self._stop.wait()
+            sweeper.cancel()
+            for entry in self.entries.values():
+                entry.runner.stop(life.EndReason.SHUTDOWN, close_code=1001)
+
+    def stop(self) -> None:
+        """Has every socket closed with 1001 (going away); `run` returns when all are."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked."""
+        return self._stop.is_set()
+
+    # --- coming -------------------------------------------------------------------------------
+
+    def adopt(self, record: Record, etag: str) -> Entry:
+        """Takes over a stored record under a new epoch; `start` runs it."""
+        ours = replace(
+            record,
+            owner_epoch=record.owner_epoch + 1,
+            incarnation=self._tools.policy.incarnation,
+        )
+        entry = self.make_entry(ours, etag=etag, stored=True, resumed=record.session > 0)
+        entry.durable.set()
+        self._tools.ledger.announce_again(entry.book)
+        self.entries[record.id] = entry
+        return entry
+
+    def admit(self, entry: Entry) -> None:
+        """Adds a new entry and runs it."""
+        self.entries[entry.record.id] = entry
+        self.start(entry)
+
+    def revive(self, entry: Entry) -> None:
+        """Runs an entry again that had ended."""
+        entry.runner = self._make_runner(entry, resumed=entry.record.session > 0)
+        self.start(entry)
+
+    def start(self, entry: Entry) -> None:
+        """Runs an entry's runner."""
+        entry.started = True
+        self.spawn(self._keep(entry))
+        if self._stop.is_set():
+            entry.runner.stop(life.EndReason.SHUTDOWN, close_code=1001)
+
+    def remove_later(self, entry: Entry, reason: str) -> None:
+        """Ends an entry for good, as soon as the store takes it."""
+        # The end of something whose beginning was never told is not told either.
+        told = entry.record.event > 0
+        self.spawn(self.remove_quietly(entry, reason, announce=told))
+
+    def finish_removal(self, entry: Entry, reason: str) -> None:
+        """Deletes what an interrupted removal has left behind its tombstone."""
+        entry.removed = True
+        self.spawn(self._bury_rest(entry, reason))
+
+    def make_entry(self, record: Record, *, etag: str | None, stored: bool, resumed: bool) -> Entry:
+        """Returns an entry that is not admitted yet.
+
+        Args:
+            record: its record.
+            etag: of the stored value, when it is known.
+            stored: whether there is a stored value.
+            resumed: whether it was open before.
+        """
+        policy, options = self._tools.policy, record.spec.options
+        max_messages, max_bytes = policy.buffer_bounds(record.spec)
+        durable, gone = asyncio.Event(), asyncio.Event()
+
+        def saved(durably: Record) -> None:
+            pump.confirm_session(durably.session)
+            if durably.answered:
+                durable.set()
+
+        def lost(problem: str) -> None:
+            del problem  # the ledger has told it
+            entry.removed = True
+            self._forget(entry)
+            entry.runner.stop(life.EndReason.LEASE_LOST)
+            pump.abandon()
+
+        # The runner may be another one by then: it is looked up when there is something to tell.
+        def degraded(cause: str, detail: str, count: int) -> None:
+            entry.runner.tell_degraded(cause, detail, count)
+
+        def restored(cause: str, count: int) -> None:
+            entry.runner.tell_restored(cause, count)
+
+        book = Book(record, on_saved=saved, on_lost=lost, etag=etag, stored=stored)
+        pump = Pump(
+            lane=self._lane,
+            budget=self._budget,
+            clock=self._tools.clock,
+            format=options.format,
+            markers=options.markers,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            on_degraded=degraded,
+            on_restored=restored,
+        )
+        runner = Runner(book, pump, self._tools, resumed=resumed)
+        pump.set_topic(record.spec.topic)
+        entry = Entry(book, pump, runner, durable, gone)
+        return entry
+
+    def _make_runner(self, entry: Entry, *, resumed: bool) -> Runner:
+        return Runner(entry.book, entry.pump, self._tools, resumed=resumed)
+
+    async def _keep(self, entry: Entry) -> None:
+        """Runs an entry's runner to its end, and again should it crash."""
+        while True:
+            try:
+                await entry.runner.run()
+                break
+            except Exception as error:  # noqa: BLE001 - a fault of ours must end in a next state
+                trace = "".join(traceback.format_exception(error))
+                self._tools.journal.emit(RunnerCrashed(entry.record.id, repr(error), trace))
+            if self._stop.is_set() or entry.removed:
+                break
+            await self._tools.clock.sleep(_RESTART_SECONDS)
+            entry.runner = self._make_runner(entry, resumed=entry.record.session > 0)
+
+    async def remove(self, entry: Entry, reason: str) -> None:
+        """Ends an entry for good: tombstone first, then the socket, then the record.
+
+        Raises:
+            ApiError: the store did not take the tombstone; nothing has changed.
+            RecordLost: another process owns it.
+        """
+        release = await self._tools.ledger.bury(entry.book, entry.runner.farewell(reason))
+        entry.removed = True
+        if entry.running:
+            entry.runner.stop(life.EndReason.REQUESTED)
+            await entry.runner.finished.wait()
+        release()
+        await self._bury_rest(entry, reason)
+
+    async def _bury_rest(self, entry: Entry, reason: str) -> None:
+        connection_id = entry.record.id
+        try:
+            await self._tools.ledger.erase(entry.book, patience_seconds=_FAREWELL_SECONDS)
+            await self._index.discard(connection_id)
+        except ApiError as error:
+            # The tombstone is stored, so it is final; the next recovery deletes what is left.
+            self._tools.journal.emit(RecordIgnored(entry.record.key, error.problem))
+        if self._forget(entry):
+            self._tools.journal.emit(ConnectionRemoved(connection_id, reason))
+
+    def _forget(self, entry: Entry) -> bool:
+        entry.gone.set()
+        known = self.entries.get(entry.record.id) is entry
+        if known:
+            del self.entries[entry.record.id]
+            self._past = _sum(self._past, self.statistics(entry))
+        return known
+
+    async def remove_quietly(self, entry: Entry, reason: str, *, announce: bool = False) -> None:
+        """Removes what nobody waits for; an unreachable API is waited for.
+
+        Args:
+            entry: what to remove.
+            reason: for the journal and the event.
+            announce: whether to announce the end of one that does not run.
+        """
+        while not self._stop.is_set() and self.entries.get(entry.record.id) is entry:
+            try:
+                if entry.running or announce:
+                    await self.remove(entry, reason)
+                else:
+                    release = await self._tools.ledger.bury(entry.book, None)
+                    release()
+                    await self._bury_rest(entry, reason)
+            except ApiError:
+                await self._tools.clock.sleep(_RESTART_SECONDS)
+            except RecordLost:
+                return
+
+    async def _sweep(self) -> None:
+        """Removes connections that ended by themselves, after the retention time."""
+        retention = self._tools.policy.disconnected_retention_seconds
+        while True:
+            await self._tools.clock.sleep(min(_SWEEP_SECONDS, max(retention, 0.1)))
+            now = self._tools.clock.now()
+            for entry in [*self.entries.values()]:
+                ended = entry.record.disconnected_at
+                if not entry.running and ended is not None and now - ended >= retention:
+                    self.spawn(self.remove_quietly(entry, "retention is over"))
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    async def scrub(self, entry: Entry) -> None:
+        """Deletes what a failed creation may have left, as soon as the store takes it."""
+        while not self._stop.is_set():
+            try:
+                await self._tools.ledger.scrub(entry.book)
+                await self._index.discard(entry.record.id)
+            except ApiError:
+                await self._tools.clock.sleep(_RESTART_SECONDS)
+            else:
+                return
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs work that nobody waits for; a fault of ours in it ends it alone."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - the task group must not fall for it
+                trace = "".join(traceback.format_exception(error))
+                self._tools.journal.emit(RunnerCrashed("-", repr(error), trace))
+
+        assert self._tasks is not None  # noqa: S101 - only called while running
+        # In a context of its own: what lives on does not belong to the trace of who began it.
+        self._tasks.create_task(guarded(), context=contextvars.Context())
+
+    def outcome(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Runs work as a task of the supervisor; what it raises goes to whoever waits."""
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def carried() -> None:
+            try:
+                result = await work
+            except asyncio.CancelledError:
+                outcome.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001 - it is handed on
+                if not outcome.cancelled():
+                    outcome.set_exception(error)
+            else:
+                if not outcome.cancelled():
+                    outcome.set_result(result)
+
+        # A caller that went away does not ask for the exception.
+        outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
+        assert self._tasks is not None  # noqa: S101 - only called while running
+        self._tasks.create_task(carried())
+        return outcome
+
+    async def carry(self, work: Coroutine[Any, Any, T]) -> T:
+        """Finishes the work even when its caller goes away."""
+        return await asyncio.shield(self.outcome(work))
+
+    # --- what is seen -------------------------------------------------------------------------
+
+    def statuses(self) -> Iterator[Status]:
+        """Yields the wire status of every connection."""
+        # A copy: metrics may be collected in a thread of their exporter.
+        return map(self.status, list(self.entries.values()))
+
+    def status(self, entry: Entry) -> Status:
+        """Returns the wire status of one connection."""
+        if entry.removed:
+            return Status.DISCONNECTED
+        return entry.runner.status if entry.running else entry.record.status
+
+    def statistics(self, entry: Entry) -> Statistics:
+        """Returns the counts of one connection."""
+        runner = entry.runner
+        return replace(
+            entry.pump.statistics(),
+            messages_sent=runner.sent,
+            bytes_sent=runner.sent_bytes,
+            reconnects=max(runner.dials - 1, 0),
+        )
+
+    def totals(self) -> Statistics:
+        """Returns the counts of all connections, those that are gone included."""
+        total = self._past
+        for entry in list(self.entries.values()):
+            total = _sum(total, self.statistics(entry))
+        return total
+
+    def view(self, entry: Entry) -> ConnectionView:
+        """Returns what a caller sees of a connection."""
+        record, pump, runner = entry.record, entry.pump, entry.runner
+        return ConnectionView(
+            id=record.id,
+            url=redact(record.spec.url),
+            status=self.status(entry),
+            topic=record.spec.topic,
+            instance_id=record.instance_id,
+            content_type=pump.last_kind.value if pump.last_kind else "",
+            tags=record.spec.tags,
+            name=record.spec.name,
+            session=record.session,
+            owner_epoch=record.owner_epoch,
+            created_at=record.created_at,
+            connected_at=record.connected_at,
+            auto_reconnect=record.spec.auto_reconnect,
+            options=record.spec.options,
+            statistics=self.statistics(entry),
+            cause=record.cause,
+            next_attempt_at=runner.next_attempt_at,
+            degraded=tuple(sorted(pump.degraded)),
+        )
+
+
+def _sum(one: Statistics, other: Statistics) -> Statistics:
+    counts = {
+        field.name: getattr(one, field.name) + getattr(other, field.name)
+        for field in fields(Statistics)
+        if field.name != "last_message_at"
+    }
+    return Statistics(**counts)

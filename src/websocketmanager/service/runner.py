@@ -1,0 +1,455 @@
+"""One connection's life: events into the state machine, its commands out, in order.
+
+Owns every task of its connection: the loop itself, one per dial and session, its keepalive and
+its timers. A stop is a message (`stop`); cancelling the runner is the hammer, which drops the
+socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from websocketmanager.domain import correlation
+from websocketmanager.domain import lifecycle as life
+from websocketmanager.domain.envelope import StreamIdentity, timestamp
+from websocketmanager.domain.facts import (
+    AttemptFailed,
+    ConnectionDone,
+    Degraded,
+    DialStarted,
+    MessagesDropped,
+    Restored,
+    RunnerCrashed,
+    SessionOpened,
+)
+from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.model import Kind, Status
+from websocketmanager.domain.policy import ServicePolicy
+from websocketmanager.domain.retry import classify
+from websocketmanager.domain.url_policy import redact
+from websocketmanager.errors import (
+    ConnectionEnded,
+    LimitReached,
+    NotConnected,
+    ReplyTimeout,
+    WriteTimeout,
+)
+from websocketmanager.ports import Clock, Dialer, DialTarget, Dice, Journal, Socket
+from websocketmanager.service.announcements import Announcer
+from websocketmanager.service.ledger import Book, Draft, Ledger
+from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.pump import Pump
+from websocketmanager.service.replies import Replies
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every runner of the process shares."""
+
+    clock: Clock
+    dice: Dice
+    dialer: Dialer
+    journal: Journal
+    ledger: Ledger
+    pacer: Pacer
+    policy: ServicePolicy
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One dial and the session that may come of it: never used for another."""
+
+    generation: int
+    numbered: asyncio.Event
+    socket: Socket | None = None
+    task: asyncio.Task[None] | None = None
+    keepalive: asyncio.Task[None] | None = None
+    received: int = 0
+
+
+class Runner:
+    """Runs one connection until it is done.
+
+    Args:
+        book: the connection's record.
+        pump: where its messages go.
+        tools: what all runners share.
+        resumed: whether it was alive before, in an earlier process.
+        ever_open: whether it was open before in this process.
+    """
+
+    def __init__(
+        self, book: Book, pump: Pump, tools: Tools, *, resumed: bool, ever_open: bool = False
+    ) -> None:
+        self._book = book
+        self._pump = pump
+        self._tools = tools
+        self._resumed = resumed
+        self._spec = book.record.spec
+        self._url = redact(self._spec.url)
+        self._rules = tools.policy.lifecycle(self._spec)
+        self._machine = life.Machine(ever_open=ever_open)
+        self._announcer = Announcer(book, tools.ledger, url=self._url)
+        self._replies = Replies(
+            connection_id=book.record.id, max_pending=tools.policy.limits.max_pending_sends
+        )
+        self._inbox: asyncio.Queue[life.Event] = asyncio.Queue()
+        self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
+        self._timers: dict[life.Timer, asyncio.Task[None]] = {}
+        self._attempt: _Attempt | None = None
+        self._writing = 0
+        self.sent = 0
+        self.sent_bytes = 0
+        self.dials = 0
+        self.next_attempt_at: float | None = None
+        self.tried = asyncio.Event()
+        """Set once the first dial succeeded or failed."""
+        self.first_failure: Failure | None = None
+        self.finished = asyncio.Event()
+        self.end: life.EndReason | None = None
+
+    @property
+    def status(self) -> Status:
+        """The wire status now."""
+        return self._machine.status
+
+    def farewell(self, reason: str) -> Draft:
+        """Returns the last event of a connection that a caller ends."""
+        return self._announcer.farewell(self._tools.clock.now(), reason=reason)
+
+    def post(self, event: life.Event) -> None:
+        """Tells the machine; never blocks."""
+        self._inbox.put_nowait(event)
+
+    def stop(self, reason: life.EndReason, *, close_code: int = 1000) -> None:
+        """Asks the connection to end; `finished` says when it has."""
+        self.post(life.StopAsked(reason, close_code))
+
+    async def run(self) -> None:
+        """Lives until the machine is done. Cancelling drops the socket at once."""
+        try:
+            async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - a runner owns its tasks
+                self._tasks = tasks
+                self.post(life.Started(resumed=self._resumed))
+                while self._machine.state is not life.State.DONE:
+                    self._advance(await self._inbox.get())
+                self._cancel_all()
+        finally:
+            self._replies.fail_all("the connection is over")
+            self.tried.set()
+            self.finished.set()
+
+    # --- sending ------------------------------------------------------------------------------
+
+    async def send(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> None:
+        """Writes one message to the open session.
+
+        Raises:
+            NotConnected: there is no open session.
+            ConnectionEnded: it ended during the write.
+            LimitReached: too many writes wait for the peer to read.
+            WriteTimeout: the peer did not read in time.
+        """
+        socket = self._live_socket()
+        limit = self._tools.policy.limits.max_pending_sends
+        if self._writing >= limit:
+            raise LimitReached(limit="pending sends of a connection", maximum=limit)
+        self._writing += 1
+        try:
+            async with self._tools.clock.timeout(timeout_seconds):
+                await socket.send(data, kind)
+        except TimeoutError as error:
+            raise WriteTimeout(
+                connection_id=self._book.record.id, timeout_seconds=timeout_seconds
+            ) from error
+        except SocketFailed as error:
+            raise ConnectionEnded(
+                connection_id=self._book.record.id, problem=str(error.failure)
+            ) from error
+        finally:
+            self._writing -= 1
+        self.sent += 1
+        self.sent_bytes += len(data)
+
+    async def request(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> bytes:
+        """Sends a message behind a fresh prefix and returns the reply that carries the same.
+
+        Raises:
+            NotConnected, ConnectionEnded, LimitReached: as `send`.
+            ReplyTimeout: no reply in time.
+        """
+        self._live_socket()
+        prefix = correlation.correlation_prefix(
+            self._tools.dice.token_bytes(correlation.PREFIX_BYTES)
+        )
+        reply = self._replies.expect(prefix)
+        try:
+            async with self._tools.clock.timeout(timeout_seconds):
+                framed = correlation.framed(prefix, data)
+                await self.send(framed, kind, timeout_seconds=timeout_seconds)
+                return await reply
+        except TimeoutError as error:
+            raise ReplyTimeout(
+                connection_id=self._book.record.id, timeout_seconds=timeout_seconds
+            ) from error
+        finally:
+            self._replies.forget(prefix)
+
+    def _live_socket(self) -> Socket:
+        attempt = self._attempt
+        if self._machine.state is not life.State.OPEN or not attempt or not attempt.socket:
+            when = self.next_attempt_at
+            raise NotConnected(
+                connection_id=self._book.record.id,
+                status=self.status.value,
+                next_attempt_at=timestamp(when) if when is not None else "",
+            )
+        return attempt.socket
+
+    # --- the machine --------------------------------------------------------------------------
+
+    def _advance(self, event: life.Event) -> None:
+        before = self._machine
+        try:
+            self._machine, commands = life.step(
+                before, event, self._rules, dice=self._tools.dice.uniform()
+            )
+        except life.IllegalEvent as error:
+            self._tools.journal.emit(RunnerCrashed(self._book.record.id, str(error), ""))
+            return
+        self._note(event)
+        for command in commands:
+            self._carry_out(command)
+
+    def _note(self, event: life.Event) -> None:
+        """Records what an operator should see of an event."""
+        match event:
+            case life.DialFailed(failure=failure):
+                if not self.tried.is_set():
+                    self.first_failure = failure
+                self.tried.set()
+                self._journal_failure(failure)
+            case life.Lost(failure=failure) | life.PeerClosed(failure=failure):
+                self._journal_failure(failure)
+            case life.Dialled():
+                self.tried.set()
+            case _:
+                pass
+
+    def _journal_failure(self, failure: Failure) -> None:
+        if self._machine.state in {life.State.CLOSING, life.State.DONE} and self._machine.end in {
+            life.EndReason.REQUESTED,
+            life.EndReason.SHUTDOWN,
+        }:
+            return
+        self._tools.journal.emit(
+            AttemptFailed(
+                self._book.record.id,
+                failure.kind.value,
+                failure.message,
+                classify(failure).value,
+            )
+        )
+
+    def _carry_out(self, command: life.Command) -> None:
+        match command:
+            case life.Dial():
+                self._dial(command)
+            case life.OpenSession():
+                self._open_session()
+            case life.EndSession(failure=failure):
+                self._end_session(failure)
+            case life.StartTimer():
+                self._start_timer(command)
+            case life.AbandonDial():
+                self._cancel_attempt()
+            case life.Close(code=code):
+                if self._attempt and self._attempt.socket:
+                    self._spawn(self._attempt.socket.close(code, ""))
+            case life.Abort():
+                self._cancel_attempt()
+            case life.Persist(status=status, cause=cause):
+                now = self._tools.clock.now()
+                self._announcer.persist(status, cause, now)
+            case life.Announce():
+                address = self._attempt.socket if self._attempt else None
+                self._announcer.announce(
+                    command, self._tools.clock.now(), address, self._pump.sequence
+                )
+            case life.Finish(reason=reason):
+                self.end = reason
+                self.next_attempt_at = None
+                self._tools.journal.emit(ConnectionDone(self._book.record.id, reason.value))
+
+    def _dial(self, command: life.Dial) -> None:
+        self.dials += 1
+        self.next_attempt_at = None
+        self._tools.journal.emit(DialStarted(self._book.record.id, self._url, command.attempt))
+        attempt = _Attempt(command.generation, asyncio.Event())
+        self._attempt = attempt
+        attempt.task = self._spawn(self._live(attempt))
+
+    def _open_session(self) -> None:
+        attempt = self._attempt
+        assert attempt is not None  # noqa: S101 - Dialled comes from it
+        assert attempt.socket is not None  # noqa: S101
+        now = self._tools.clock.now()
+        record = self._book.record
+        self._book.record = record = replace(
+            record, session=record.session + 1, connected_at=now, answered=True
+        )
+        identity = StreamIdentity(
+            connection_id=record.id,
+            created_at=record.created_at,
+            url=self._url,
+            session=record.session,
+            owner_epoch=record.owner_epoch,
+        )
+        self._pump.open_session(identity, now)
+        self._tools.journal.emit(SessionOpened(record.id, record.session, attempt.socket.address))
+        attempt.numbered.set()
+        if self._tools.policy.ping_interval_seconds > 0:
+            attempt.keepalive = self._spawn(self._keep_alive(attempt))
+
+    def _end_session(self, failure: Failure | None) -> None:
+        cause = failure.kind.value if failure else (self._machine.end or "stopped")
+        self._pump.end_session(self._tools.clock.now(), str(cause))
+        self._replies.fail_all(str(failure) if failure else "the connection is closed")
+        stable = self._timers.pop(life.Timer.STABLE, None)
+        if stable:
+            stable.cancel()
+        if self._attempt and self._attempt.keepalive:
+            self._attempt.keepalive.cancel()
+        if failure is not None:
+            self._cancel_attempt()
+
+    def _start_timer(self, command: life.StartTimer) -> None:
+        previous = self._timers.pop(command.timer, None)
+        if previous:
+            previous.cancel()
+        if command.timer is life.Timer.RETRY:
+            self.next_attempt_at = self._tools.clock.now() + command.delay_seconds
+        self._timers[command.timer] = self._spawn(self._fire(command))
+
+    async def _fire(self, command: life.StartTimer) -> None:
+        await self._tools.clock.sleep(command.delay_seconds)
+        self.post(life.TimerFired(command.generation, command.timer))
+
+    # --- one attempt --------------------------------------------------------------------------
+
+    async def _live(self, attempt: _Attempt) -> None:
+        """Dials, waits for its number, reads until the end, and says how it ended."""
+        policy = self._tools.policy
+        target = DialTarget(
+            url=self._spec.url,
+            open_timeout_seconds=policy.default_timeout_seconds,
+            close_timeout_seconds=policy.close_timeout_seconds,
+            max_message_bytes=policy.max_message_bytes(self._spec),
+        )
+        try:
+            try:
+                await self._tools.pacer.wait_turn(self._spec.url)
+                attempt.socket = await self._tools.dialer.dial(target)
+            except SocketFailed as error:
+                self.post(life.DialFailed(attempt.generation, error.failure))
+                return
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the connection
+                self.post(life.DialFailed(attempt.generation, self._fault(error)))
+                return
+            self.post(life.Dialled(attempt.generation))
+            await attempt.numbered.wait()
+            self.post(await self._read(attempt, attempt.socket))
+        finally:
+            if attempt.socket is not None:
+                attempt.socket.abort()
+
+    async def _read(self, attempt: _Attempt, socket: Socket) -> life.Event:
+        """Feeds the pump until the socket ends; returns the event that says why."""
+        pump, replies, clock = self._pump, self._replies, self._tools.clock
+        try:
+            while True:
+                message = await socket.recv()
+                attempt.received += 1
+                if replies.take(message.data):
+                    continue
+                pump.accept(message, clock.now())
+                if pump.full:
+                    await pump.wait_room()
+        except SocketFailed as error:
+            failure = error.failure
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = self._fault(error)
+        if failure.kind is FailureKind.PEER_CLOSED:
+            return life.PeerClosed(attempt.generation, failure)
+        return life.Lost(attempt.generation, failure)
+
+    async def _keep_alive(self, attempt: _Attempt) -> None:
+        """Pings an open session; no sign of life within the timeout means that it is lost.
+
+        Any message is a sign of life. While the reader waits for room nothing can be read, so
+        silence proves nothing then.
+        """
+        policy, clock, socket = self._tools.policy, self._tools.clock, attempt.socket
+        assert socket is not None  # noqa: S101 - started by _open_session
+        while True:
+            await clock.sleep(policy.ping_interval_seconds)
+            received = attempt.received
+            try:
+                async with clock.timeout(policy.ping_timeout_seconds):
+                    await socket.ping()
+            except TimeoutError:
+                if attempt.received != received or self._pump.full:
+                    continue
+                message = f"no sign of life within {policy.ping_timeout_seconds:g} s of a ping"
+                failure = Failure(FailureKind.PING_TIMEOUT, message)
+                self.post(life.Lost(attempt.generation, failure))
+                return
+            except SocketFailed:
+                return  # the reader says why
+
+    def _fault(self, error: Exception) -> Failure:
+        trace = "".join(traceback.format_exception(error))
+        self._tools.journal.emit(RunnerCrashed(self._book.record.id, repr(error), trace))
+        return Failure(FailureKind.INTERNAL, f"internal fault: {type(error).__name__}")
+
+    # --- delivery -----------------------------------------------------------------------------
+
+    def tell_degraded(self, cause: str, detail: str, count: int) -> None:
+        """The pump delivers worse than promised."""
+        connection_id = self._book.record.id
+        self._tools.journal.emit(Degraded(connection_id, cause, detail))
+        now = self._tools.clock.now()
+        self._announcer.degraded(cause, detail, count, now, active=True)
+
+    def tell_restored(self, cause: str, count: int) -> None:
+        """The pump delivers as promised again, after dropping `count` messages."""
+        connection_id = self._book.record.id
+        if count:
+            self._tools.journal.emit(MessagesDropped(connection_id, count, cause))
+        self._tools.journal.emit(Restored(connection_id, cause))
+        now = self._tools.clock.now()
+        self._announcer.degraded(cause, "", count, now, active=False)
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._tasks is not None  # noqa: S101 - only called while running
+        return self._tasks.create_task(work)
+
+    def _cancel_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        for task in (attempt.task, attempt.keepalive):
+            if task is not None:
+                task.cancel()
+
+    def _cancel_all(self) -> None:
+        self._cancel_attempt()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
