@@ -8,8 +8,8 @@ import struct
 
 import pytest
 
-from tests.adapters.websocket.opening import MIB, failure_of, opened
 from tests.kit.certificates import client_context, server_context
+from tests.kit.opening import MIB, failure_of, opened
 from tests.kit.peer import closing, echo, numbered, running_peer, silent
 from tests.kit.raw_peer import BINARY, CLOSE, PING, PONG, TEXT, RawSession, running_raw_peer
 from websocketmanager.domain.failure import Failure, FailureKind

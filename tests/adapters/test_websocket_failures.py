@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidURI, SecurityError
 
-from tests.adapters.websocket.opening import dialer, failure_of, opened, resolving, target
 from tests.kit.certificates import client_context, server_context
 from tests.kit.clock import START, ManualClock
+from tests.kit.opening import dialer, failure_of, opened, resolving, target
 from tests.kit.peer import running_peer, silent
 from tests.kit.raw_peer import RawSession, refusing_port, running_raw_peer
 from websocketmanager.adapters.websocket.failures import opening_failure, retry_after_seconds
@@ -135,13 +135,17 @@ GARBAGE = {
 
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
 async def test_an_answer_that_is_no_handshake_fails_at_once(answer: bytes) -> None:
-    # The peer keeps its end open: nobody may wait for it.
+    failed = asyncio.Event()
+
+    # The peer neither ends its stream nor answers the end of ours: nobody may wait for it.
     async def script(peer: RawSession) -> None:
         await peer.read_request()
         await peer.send(answer)
+        await failed.wait()
 
     async with running_raw_peer(script) as peer:
         failure = await failure_of(dialer(clock=ManualClock()).dial(target(peer.url)))
+        failed.set()
         assert failure.kind is FailureKind.HANDSHAKE_INVALID
         assert failure.http_status == 0
         await (await peer.wait_session()).ended.wait()
@@ -292,21 +296,16 @@ async def test_a_plain_dial_towards_a_peer_that_speaks_tls() -> None:
 
 
 async def test_the_next_address_is_tried_when_tls_fails_at_one() -> None:
-    async with running_peer(silent, tls=server_context("feed.test")) as peer:
-        good = peer.port
-
-        async def script(raw: RawSession) -> None:
-            await raw.reader.readexactly(1)
-            raw.reset()
-
-        async with asyncio.timeout(10):
-            server = await asyncio.start_server(
-                lambda reader, writer: writer.transport.abort(), "127.0.0.2", good
-            )
-            async with server:
-                dial = dialer(
-                    tls=client_context(), resolver=resolving(feed_test=["127.0.0.2", "127.0.0.1"])
-                )
-                session = await dial.dial(target(f"wss://feed.test:{good}/"))
-                assert session.address == f"127.0.0.1:{good}"
-                await session.close(1000, "")
+    async with (
+        running_peer(silent, tls=server_context("feed.test")) as peer,
+        running_peer(
+            silent, tls=server_context("other.test"), host="127.0.0.2", port=peer.port
+        ) as other,
+    ):
+        dial = dialer(
+            tls=client_context(), resolver=resolving(feed_test=["127.0.0.2", "127.0.0.1"])
+        )
+        session = await dial.dial(target(f"wss://feed.test:{peer.port}/"))
+        assert session.address == f"127.0.0.1:{peer.port}"
+        assert other.sessions == []
+        await session.close(1000, "")

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.adapters.websocket.opening import MIB, failure_of, opened
 from tests.kit.certificates import client_context, server_context
+from tests.kit.opening import MIB, failure_of, opened
 from tests.kit.raw_peer import (
     BINARY,
     CLOSE,

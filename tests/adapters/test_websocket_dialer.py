@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from tests.adapters.websocket.opening import dialer, failure_of, opened, resolving, target
 from tests.kit.certificates import client_context, server_context
 from tests.kit.clock import ManualClock
+from tests.kit.opening import dialer, failure_of, opened, resolving, target
 from tests.kit.peer import echo, running_peer, silent
 from tests.kit.raw_peer import RawSession, black_hole_port, refusing_port, running_raw_peer
 from websocketmanager import __version__

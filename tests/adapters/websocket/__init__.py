@@ -1,1 +1,0 @@
-"""The WebSocket adapter against loopback peers."""
