@@ -1,0 +1,1 @@
+"""The embedded API, which stands in for the virtufin-api on one machine."""
