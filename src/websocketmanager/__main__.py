@@ -1,0 +1,5 @@
+"""`python -m websocketmanager`: the command line."""
+
+from websocketmanager.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""A small local exchange to try the service on."""
