@@ -63,7 +63,7 @@ class App:
         grpc_address: `host:port` for clients on this machine.
         http_address: likewise.
         ready: set once recovery opened readiness.
-        dropped: events that a stop could not flush in its grace.
+        dropped: messages and lifecycle events that a stop could not flush in its grace.
         stop_reason: what the journal says of the stop; whoever leaves the context sets it.
     """
 
@@ -230,7 +230,7 @@ class _House:
                 await _quietly(heartbeat.release())
         except TimeoutError:
             connections.cancel()
-        app.dropped = self.lane.pending
+        app.dropped = self.lane.pending + self.ledger.waiting
         self.journal.emit(ServiceStopped(app.dropped))
 
     async def _flush(self) -> None:

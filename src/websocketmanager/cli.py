@@ -7,14 +7,12 @@ The one place that sees the environment and that ends the process. No product ru
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,19 +23,15 @@ from websocketmanager import __version__
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 from websocketmanager.domain.identity import connection_id_of_name
 from websocketmanager.domain.model import FirstDial, Format
-from websocketmanager.errors import (
-    ApiError,
-    ApiUnavailable,
-    Fault,
-    InstanceIdInUse,
-    SettingsInvalid,
-    WebSocketManagerError,
-)
-from websocketmanager.settings import KEYS, Settings, load_settings, option_of, parse_file, sources
+from websocketmanager.errors import Fault, SettingsInvalid, WebSocketManagerError
+from websocketmanager.settings import KEYS, Settings, parse_file, sources
 from websocketmanager.terminal import lines, render
-from websocketmanager.terminal.exits import MEANINGS, Exit, advice, exit_of
+from websocketmanager.terminal.exits import MEANINGS, Exit
+from websocketmanager.terminal.failures import explain
+from websocketmanager.terminal.options import Command, Source, with_settings
+from websocketmanager.terminal.preflight import check_api, check_ports, host_port
 from websocketmanager.terminal.received import Received
-from websocketmanager.terminal.remote import CallFailed, Service, open_api, open_service
+from websocketmanager.terminal.remote import Service, open_api, open_service
 from websocketmanager.terminal.tail import print_events
 
 #: A gRPC deadline leaves the service this long beyond the wait it was asked for, in seconds.
@@ -65,24 +59,6 @@ def main() -> None:
 # --- settings: one option per key ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What the command line, the environment and the file say, not yet judged."""
-
-    cli: Mapping[str, object]
-    environ: Mapping[str, str]
-    file: Mapping[str, object]
-
-    def settings(self, **defaults: object) -> Settings:
-        """Returns the settings; `defaults`, by field, stand in for keys that nobody set.
-
-        Raises:
-            SettingsInvalid: with every fault.
-        """
-        beneath = {KEYS[field].name: value for field, value in defaults.items()}
-        return load_settings(cli=self.cli, environ=self.environ, file={**beneath, **self.file})
-
-
 def _source(flags: Mapping[str, object], config: Path | None) -> Source:
     file: Mapping[str, object] = {}
     if config is not None:
@@ -94,72 +70,10 @@ def _source(flags: Mapping[str, object], config: Path | None) -> Source:
     return Source(flags, {**os.environ, "HOSTNAME": host_name}, file)
 
 
-Command = Callable[..., None]
-
-
 def _with_settings(*only: str) -> Callable[[Command], Command]:
-    """Gives a command one option per settings field (or the named ones) and `--config`.
-
-    The command takes them as a `Source` in its parameter `source`.
-    """
-    fields = only or tuple(field for field, key in KEYS.items() if not key.secret)
-
-    def decorate(command: Command) -> Command:
-        def wrapper(**given: Any) -> None:
-            flags = {field: given.pop(field) for field in fields}
-            config = given.pop("config")
-            with _failures_told():
-                command(source=_source(flags, config), **given)
-
-        own = inspect.signature(command, eval_str=True).parameters
-        added = [_setting_option(field) for field in fields] + [_CONFIG_OPTION]
-        parameters = [
-            *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()),
-            *added,
-        ]
-        parameters = [one for one in parameters if one.name != "source"]
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # typer reads it
-        wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
-        wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
-        return wrapper
-
-    return decorate
-
-
-def _setting_option(field: str) -> inspect.Parameter:
-    """Returns an option that takes any text: `load_settings` judges all of them together."""
-    key, default = KEYS[field], Settings.model_fields[field].default
-    many = isinstance(default, tuple)
-    # The instance id's real default is the host's name, as its meaning says.
-    plain = default in ("", None, ()) or field == "instance_id"
-    shown = "" if plain else f", default {default}"
-    option = typer.Option(
-        option_of(field),
-        metavar="NUMBER" if isinstance(default, int | float) else "TEXT",
-        help=f"{key.meaning} ({key.name}{shown}{'; repeatable' if many else ''})",
-        rich_help_panel="Settings",
-        show_default=False,
-    )
-    kind = list[str] | None if many else str | None
-    return inspect.Parameter(
-        field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
-
-
-_CONFIG_OPTION = inspect.Parameter(
-    "config",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=None,
-    annotation=Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="WEBSOCKETMANAGER_CONFIG",
-            help="settings in YAML, below the environment",
-            rich_help_panel="Settings",
-        ),
-    ],
-)
+    """Gives a command its settings options; failures of reading them are told like its own."""
+    add_options = with_settings(_source, *only)
+    return lambda command: _failures_told()(add_options(command))
 
 
 # --- how commands run, fail and end ---------------------------------------------------------
@@ -203,100 +117,24 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 @contextmanager
 def _failures_told() -> Iterator[None]:
-    """Turns every expected failure into a sentence, an advice and an exit code."""
+    """Turns every expected failure into sentences on stderr and an exit code."""
     try:
         yield
-    except SettingsInvalid as invalid:
-        _tell(
-            *(f"configuration: {fault}" for fault in invalid.faults),
-            then="correct them; `websocketmanager check-config` shows what is in force, and from "
-            "where",
-        )
-        raise typer.Exit(Exit.USAGE) from None
-    except CallFailed as failed:
-        _tell_call(failed)
-        raise typer.Exit(exit_of(failed.code, failed.reason)) from None
-    except InstanceIdInUse as taken:
-        _tell(str(taken), then="stop the other process, or choose another --instance-id")
-        raise typer.Exit(Exit.USAGE) from None
-    except ApiError as failed:
-        unreachable = isinstance(failed, ApiUnavailable)
-        _tell(str(failed), then="check --api-host, --api-grpc-port and VIRTUFIN_API_KEY")
-        raise typer.Exit(Exit.UNREACHABLE if unreachable else Exit.REFUSED) from None
     except BrokenPipeError:
         # The reader of our output left, as `head` does; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.OK) from None
-    except (WebSocketManagerError, OSError) as failed:
-        _tell(str(failed), then="the log above may say more")
-        raise typer.Exit(Exit.FAILED) from None
+    except (WebSocketManagerError, OSError) as failure:
+        told = explain(failure)
+        for line in told.lines:
+            _stderr(line)
+        raise typer.Exit(told.exit) from None
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _tell(*sentences: str, then: str) -> None:
-    for sentence in sentences:
-        _stderr(f"error: {sentence}")
-    _stderr(f"next:  {then}")
-
-
-def _tell_call(failed: CallFailed) -> None:
-    _stderr(f"error: {lines.printable(str(failed), limit=2000)}")
-    if failed.reason:
-        facts = "".join(f" {key}={value}" for key, value in failed.facts.items())
-        _stderr(f"       {lines.printable(failed.reason + facts, limit=2000)}")
-    unreachable = "start it with `websocketmanager serve` (or `dev`), or point --server to it"
-    if failed.peer == "virtufin-api":
-        unreachable = "start it (`websocketmanager api` or `dev`), or check --api-host and port"
-    _stderr(f"next:  {advice(failed.code, failed.reason, unreachable=unreachable)}")
-
-
 def _stderr(line: str) -> None:
     sys.stderr.write(line + "\n")
-
-
-def _check_ports(*wanted: tuple[str, int, str]) -> None:
-    """Refuses ports that are in use: host, port, and the flag that changes it.
-
-    Raises:
-        SettingsInvalid: with every port that cannot be bound now.
-    """
-    faults = []
-    for host, port, flag in wanted:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as refused:
-                problem = refused.strerror or str(refused)
-                where = _address(host, port)
-                faults.append(
-                    Fault(flag, f"{where}: {problem}; choose another with {flag} (0: any free one)")
-                )
-    if faults:
-        raise SettingsInvalid(*faults)
-
-
-def _check_api(settings: Settings) -> None:
-    """Refuses an API address that no service can mean.
-
-    Raises:
-        SettingsInvalid: the port is 0, or the service would call itself.
-    """
-    if settings.api_route != "direct":
-        return
-    local = settings.api_host in {"localhost", "127.0.0.1", "::1", settings.bind_host}
-    if settings.api_grpc_port == 0:
-        raise SettingsInvalid(Fault("--api-grpc-port", "must name the port of the virtufin-api"))
-    if local and settings.api_grpc_port == settings.grpc_port:
-        raise SettingsInvalid(
-            Fault(
-                "--api-grpc-port",
-                f"{settings.api_host}:{settings.api_grpc_port} is this service itself; name the "
-                "virtufin-api by VIRTUFIN_API_HOST and VIRTUFIN_API_GRPC_PORT",
-            )
-        )
 
 
 # --- long-running commands --------------------------------------------------------------------
@@ -307,8 +145,8 @@ def _check_api(settings: Settings) -> None:
 def serve(source: Source) -> None:
     """Runs the service; needs a virtufin-api."""
     settings = source.settings()
-    _check_api(settings)
-    _check_ports(
+    check_api(settings)
+    check_ports(
         (settings.bind_host, settings.http_port, "--http-port"),
         (settings.bind_host, settings.grpc_port, "--grpc-port"),
     )
@@ -329,11 +167,11 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
         await stop.asked.wait()
         app.stop_reason = stop.reason
     if app.dropped:
-        _tell(
-            f"{app.dropped} events could not be handed to the API within the grace of "
-            f"{settings.shutdown_grace_seconds:g} s and are lost",
-            then="allow more with --shutdown-grace-seconds, and look after the API",
+        _stderr(
+            f"error: {app.dropped} events could not be handed to the API within the grace of "
+            f"{settings.shutdown_grace_seconds:g} s and are lost"
         )
+        _stderr("next:  allow more with --shutdown-grace-seconds, and look after the API")
         raise typer.Exit(Exit.FAILED)
 
 
@@ -350,7 +188,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
 def api(source: Source) -> None:
     """Runs the embedded API alone: State and Pubsub on SQLite."""
     settings = source.settings()
-    _check_ports((settings.bind_host, settings.api_grpc_port, "--api-grpc-port"))
+    check_ports((settings.bind_host, settings.api_grpc_port, "--api-grpc-port"))
 
     async def work() -> None:
         from websocketmanager.dev import running_api  # noqa: PLC0415 - as above
@@ -392,7 +230,7 @@ def dev(
         with dev_mode.scratch_database() as scratch:
             # The view tells what happens; the log is for what it cannot show.
             settings = source.settings(database=scratch, log_level="error")
-            _check_ports(
+            check_ports(
                 (settings.bind_host, settings.http_port, "--http-port"),
                 (settings.bind_host, settings.grpc_port, "--grpc-port"),
                 (dev_mode.LOOPBACK, settings.api_grpc_port, "--api-grpc-port"),
@@ -563,7 +401,7 @@ def tail(
     async def work() -> None:
         stop = Stop()
         stop.listen()
-        address = _address(settings.api_host, settings.api_grpc_port)
+        address = host_port(settings.api_host, settings.api_grpc_port)
         async with open_api(address, key=key) as api, api.subscription(topic) as events:
             printing = asyncio.create_task(
                 print_events(events, write, count=count, seconds=duration)
@@ -637,10 +475,6 @@ def _tags(given: Sequence[str] | None) -> dict[str, str]:
 def _connection_id(given: str) -> str:
     named = given.removeprefix("name:")
     return given if named == given else connection_id_of_name(named)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _shown(value: object) -> object:

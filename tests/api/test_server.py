@@ -78,7 +78,8 @@ async def test_a_running_call_is_waited_for_and_new_ones_are_not_taken() -> None
         stopping = asyncio.create_task(server.stop(300))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call_until_refused(stub)
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        # A call that meets the very moment of the stop is cancelled by the library.
+        assert refused.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         assert not stopping.done()
         verbs.release.set()
         assert (await call).response == b"late"

@@ -16,7 +16,7 @@ PROVEN_ELSEWHERE = {
     "errors.py": "tests/api/test_status.py",
     "ports.py": "tests/contracts",
     "app.py": "tests/system",
-    "domain/facts.py": "tests/adapters/test_telemetry_catalogue.py",
+    "domain/facts.py": "tests/adapters/test_telemetry_journal.py",
     "domain/failure.py": "tests/domain/test_retry.py",
     "domain/model.py": "a vocabulary",
     "domain/readiness.py": "tests/web/test_health.py",

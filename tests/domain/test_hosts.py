@@ -37,7 +37,7 @@ def test_an_address(text: str) -> None:
     "text", ["", ".", "a..b", "a b", "a%41", "-a", "a-", "a" * 64, "::1", "1", "0x7f", "1.2.3.4."]
 )
 def test_neither(text: str) -> None:
-    with pytest.raises(Malformed, match="^must have "):
+    with pytest.raises(Malformed, match=r"^must have "):
         read_host(text)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.embedded.client import EOF, Client, event, read_events, running
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
+from websocketmanager.adapters.system import SystemClock
 from websocketmanager.domain.facts import RpcCrashed, SubscriberCut
 from websocketmanager.embedded.fanout import QueueLimits
 
@@ -171,6 +172,14 @@ async def test_a_hostile_service_name_stays_short_in_the_answer(client: Client) 
     assert len(details) < 500
 
 
+async def test_many_faults_stay_short_in_the_answer(client: Client) -> None:
+    request = pb.RegisterKeysRequest(service=ME, keys=[""] * 5000)
+    code, details = await refusal(client.state.RegisterKeys(request))
+    assert code is Code.INVALID_ARGUMENT
+    assert details.startswith("keys[0]: is never empty; keys[1]: ")
+    assert len(details) < 3000  # it travels in a header
+
+
 # --- Pubsub --------------------------------------------------------------------------------
 
 
@@ -239,6 +248,23 @@ async def test_stream_messages_are_bounded_in_bytes(client: Client) -> None:
     await client.publish_all([event("demo.ticks", b"x" * 400_000)] * 5)
     counts = [len((await stream.read()).events) for _ in range(3)]
     assert counts == [2, 2, 1]
+
+
+async def test_a_giant_batch_of_tiny_events_lets_others_run() -> None:
+    class CountingClock(SystemClock):
+        yields = 0
+
+        async def sleep(self, seconds: float) -> None:
+            assert seconds == 0
+            self.yields += 1
+            await super().sleep(seconds)
+
+    clock = CountingClock()
+    async with running(clock=clock) as client:
+        assert (await client.publish_all([event("demo.ticks")] * 1024)).published == 1024
+        assert clock.yields == 0
+        assert (await client.publish_all([event("demo.ticks")] * 50_000)).published == 50_000
+        assert clock.yields == 48
 
 
 async def test_an_empty_batch_is_published(client: Client) -> None:

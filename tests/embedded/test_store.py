@@ -102,18 +102,20 @@ async def test_conditions_see_the_saves_of_their_own_group(path: Path) -> None:
         assert found.value == str(winners[0])
 
 
-async def test_a_cancelled_caller_leaves_the_store_working(path: Path) -> None:
+async def test_a_cancelled_caller_keeps_nobody_else_from_an_answer(path: Path) -> None:
     async with opened_store(str(path)) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        save = asyncio.ensure_future(store.save("s", "k", "v"))
-        await asyncio.wait([save], timeout=0.05)
-        save.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await save
+        saves = [asyncio.ensure_future(store.save("s", f"k{n}", "v")) for n in range(50)]
+        await asyncio.wait(saves, timeout=0.05)
+        for save in saves[::2]:
+            save.cancel()
         other.execute("ROLLBACK")
         other.close()
-        await store.save("s", "other", "v")
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*saves, return_exceptions=True)
+        assert results[1::2] == [None] * 25
+        assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
 
 
 async def test_closing_completes_what_was_asked(path: Path) -> None:
@@ -208,3 +210,41 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path, acknowledged_be
         found = await store.get_each([("s", key) for key in keys])
         assert [entry and entry.value for entry in found] == [f"value {key}" for key in keys]
         await store.save("s", "after", "v")
+
+
+_FULL_DISK = """
+import asyncio, resource, sys
+from websocketmanager.embedded.store import opened_store
+from websocketmanager.errors import ApiUnavailable
+
+async def outcome(store, key, value):
+    try:
+        await store.save("s", key, value)
+    except ApiUnavailable:
+        return "failed"
+    return "saved"
+
+async def main():
+    async with opened_store(sys.argv[1]) as store:
+        print(await outcome(store, "before", "v"))
+        # The value fits the database's cache: only its commit needs the disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        print(*await asyncio.gather(*(outcome(store, f"large {n}", "x" * 300_000) for n in "123")))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(await outcome(store, "after", "v"))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
+async def test_a_commit_that_finds_no_room_is_never_acknowledged(path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _FULL_DISK, str(path), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.decode().split() == ["saved", "failed", "failed", "failed", "saved"]
+    async with opened_store(str(path)) as store:
+        keys = ["before", "large 1", "large 2", "large 3", "after"]
+        found = await store.get_each([("s", key) for key in keys])
+        assert [entry is not None for entry in found] == [True, False, False, False, True]

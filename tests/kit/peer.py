@@ -25,7 +25,13 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.kit.raw_peer import RawPeer, RawSession, refusing_port, running_raw_peer
+from tests.kit.raw_peer import (
+    RawPeer,
+    RawSession,
+    black_hole_port,
+    refusing_port,
+    running_raw_peer,
+)
 from websocketmanager.domain.model import Kind, Message
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "PeerSession",
     "RawPeer",
     "RawSession",
+    "black_hole_port",
     "closing",
     "echo",
     "numbered",

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ class ScriptedApi:
         self._holds: dict[str, list[Hold]] = {}
         self._subscribers: dict[str, list[asyncio.Queue[pb.PubsubSubscribeResponse]]] = {}
         self._changed = asyncio.Event()
+        self._counts: Counter[str] = Counter()
         self._etags = 0
         self._server: grpc.aio.Server | None = None
 
@@ -162,9 +164,10 @@ class ScriptedApi:
 
     async def wait_published(self, count: int, topic: str | None = None) -> list[Published]:
         """Waits until `count` events (of the topic) were accepted; returns all of them."""
-        while len(found := [p for p in self.published if topic in {None, p.topic}]) < count:
+        # Counted beside the list: going through ten thousand events for each would be slow.
+        while (self._counts.total() if topic is None else self._counts[topic]) < count:
             await self._changed.wait()
-        return found
+        return [event for event in self.published if topic in {None, event.topic}]
 
     async def wait_calls(self, count: int, operation: str) -> None:
         """Waits until the operation was called `count` times."""
@@ -200,6 +203,7 @@ class ScriptedApi:
 
     def _publish(self, request: pb.PublishRequest) -> None:
         self.published.append(Published(request.topic, request.data, dict(request.metadata)))
+        self._counts[request.topic] += 1
         for queue in self._subscribers.get(request.topic, ()):
             queue.put_nowait(
                 pb.PubsubSubscribeResponse(

@@ -111,6 +111,18 @@ class Service:
         answer = await self.stub.List(pb.ListRequest(filters=filters))
         return {one.id: one for one in answer.connections}
 
+    async def wait_listed(
+        self,
+        which: str,
+        holds: Callable[[pb.WebSocketConnection], object],
+        seconds: float = PATIENCE_SECONDS,
+    ) -> pb.WebSocketConnection:
+        """Lists again and again until the condition holds for the connection; returns it."""
+        async with asyncio.timeout(seconds):
+            while not holds(one := (await self.list())[which]):
+                pass  # each call goes through the loop and the network
+        return one
+
     async def refused(self, method: str, request: Any, timeout: float | None = 20.0) -> Refused:
         """Calls, and returns the error that it must end with."""
         try:
@@ -123,10 +135,10 @@ class Service:
 def refusal(error: grpc.aio.AioRpcError) -> Refused:
     """Reads the error of a call."""
     info = error_details_pb2.ErrorInfo()
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
         if key == "grpc-status-details-bin":
-            status = status_pb2.Status.FromString(value)
-            for detail in status.details:
+            for detail in status_pb2.Status.FromString(value).details:
                 detail.Unpack(info)
     return Refused(
         error.code(), error.details() or "", info.reason, info.domain, dict(info.metadata)
@@ -231,7 +243,8 @@ async def running_process(
     reading = asyncio.create_task(_read_log(process, heard, said.append))
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await asyncio.wait({listening, reading}, return_when=asyncio.FIRST_COMPLETED)
+            futures: set[asyncio.Future[Any]] = {listening, reading}
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
             raise StartRefused(await process.wait(), "\n".join(said))
         addresses = listening.result()

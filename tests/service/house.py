@@ -1,11 +1,11 @@
 """All parts of the service on doubles: a `World` outlives its processes, a `House` is one.
 
-    world = World()
-    async with running_house(world) as house:
-        view = await house.supervisor.connect(spec())
-    # left without a word, as after kill -9
-    async with running_house(world, recover=True) as house:
-        ...
+world = World()
+async with running_house(world) as house:
+    view = await house.supervisor.connect(spec())
+# left without a word, as after kill -9
+async with running_house(world, recover=True) as house:
+    ...
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from tests.kit.clock import ManualClock, ScriptedDice
@@ -135,8 +136,8 @@ class House:
         self.dialer = world.dialer
         self.journal = RecordingJournal()
         number = next(world.incarnations)
-        given = {"instance_id": INSTANCE, "incarnation": f"process-{number}"} | policy
-        self.policy = ServicePolicy(**{"dial_spacing_seconds": 0.0} | given)
+        basis = ServicePolicy(INSTANCE, f"process-{number}", dial_spacing_seconds=0.0)
+        self.policy = replace(basis, **policy)
         store = FaultyStateStore(world.values, world.store_faults)
         sink = FaultyEventSink(world.sink, world.sink_faults)
         self.store = store

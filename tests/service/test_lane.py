@@ -226,6 +226,19 @@ async def test_what_is_refused_again_and_again_without_reason_is_refused() -> No
         assert faults.calls == ["publish"] * 9
 
 
+async def test_failures_without_reason_count_in_a_row_only() -> None:
+    sink, faults = MemoryEventSink(max_batch=1), FaultScript()
+    async with running(FaultyEventSink(sink, faults)) as track:
+        feed, owner = track.feed()
+        for number in range(1, 5):
+            for _ in range(5):
+                faults.answer("publish", UNSURE)
+            push(feed, *events("a.b", [b"x"], first=number))
+            await track.drained()
+        assert ids(owner.accepted_events) == ["1", "2", "3", "4"]
+        assert not owner.refused_events
+
+
 async def test_a_gate_holds_back_until_it_opens() -> None:
     sink = MemoryEventSink()
     async with running(sink) as track:
@@ -243,18 +256,30 @@ async def test_a_gate_holds_back_until_it_opens() -> None:
         assert sink.events == [one, two]
 
 
-async def test_a_gate_that_stays_shut_can_be_given_up() -> None:
-    sink = MemoryEventSink()
-    async with running(sink) as track:
-        feed, owner = track.feed(gate=1)
+async def test_what_waits_can_be_taken_out_and_the_feed_goes_on() -> None:
+    sink, faults = MemoryEventSink(), FaultScript()
+    hold = faults.hold("publish")
+    async with running(FaultyEventSink(sink, faults)) as track:
+        feed, owner = track.feed()
+        other, _ = track.feed()
         first, second, third = events("a.b", [b"1", b"2", b"3"])
-        push(feed, second, third)
-        dropped = feed.give_up()
         push(feed, first)
+        await hold.arrived.wait()
+        push(feed, second)
+        assert feed.clear() == [second]
+        hold.release()
         await track.drained()
+        assert owner.accepted_events == [first]
 
-        assert dropped == [second, third]
-        assert (sink.events, feed.load) == ([first], 0)
+        # Taken out between its turn's announcement and the turn itself.
+        push(feed, second)
+        assert feed.clear() == [second]
+        await wait_quiet()
+        push(feed, third)
+        push(other, *events("a.c", [b"4"]))
+        await track.drained()
+        assert owner.accepted_events == [first, third]
+        assert (feed.load, track.lane.pending) == (0, 0)
 
 
 @pytest.mark.parametrize("in_flight", [1, 64])
@@ -300,7 +325,7 @@ async def test_turns_are_fair_by_bytes() -> None:
         push(quiet, *events("a.quiet", [b"1"]))
         await track.drained()
 
-        assert [event.route.topic for event in sink.events].index("a.quiet") <= 2
+        assert [str(event.route.topic) for event in sink.events].index("a.quiet") <= 2
 
 
 async def test_small_events_cannot_fill_a_batch_alone() -> None:
@@ -312,7 +337,7 @@ async def test_small_events_cannot_fill_a_batch_alone() -> None:
         push(quiet, *events("a.quiet", [b"1"]))
         await track.drained()
 
-        assert [event.route.topic for event in sink.events].index("a.quiet") < 300
+        assert [str(event.route.topic) for event in sink.events].index("a.quiet") < 300
 
 
 async def test_a_batch_is_bounded_in_events_and_bytes() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +16,15 @@ from hypothesis import strategies as st
 from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.service.house import DOWN, INSTANCE, House, World, assert_no_holes, data_of
 from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
-from websocketmanager.domain.envelope import LIFECYCLE_TOPIC, Event
+from websocketmanager.domain.envelope import (
+    LIFECYCLE_TOPIC,
+    LIFECYCLE_TYPE_PREFIX,
+    Event,
+    lifecycle_event,
+)
 from websocketmanager.domain.facts import LifecycleEventsDropped, OwnershipLost, RecordSaveDelayed
 from websocketmanager.domain.model import ConnectionId, ConnectionSpec, InstanceId, Status
-from websocketmanager.domain.record import RECENT_EVENTS, Record, from_json, to_json
+from websocketmanager.domain.record import RECENT_EVENTS, Record, from_json
 from websocketmanager.errors import ApiError, ApiUnavailable, StateConflict
 from websocketmanager.ports import PublishResult, Refusal
 from websocketmanager.service.ledger import Book, Draft, RecordLost
@@ -71,7 +77,6 @@ def draft(text: str = "x") -> Draft:
 
 def texts(world: World) -> list[str]:
     return [data_of(event)["text"] for event in world.lifecycle()]
-
 
 
 async def test_a_record_is_saved_before_its_event_is_published() -> None:
@@ -133,6 +138,20 @@ async def test_a_failed_save_is_repeated_with_equal_numbers(error: ApiError, aft
         assert texts(world) == ["1", "2", "3"]
         assert_no_holes(world.lifecycle())
         assert not told.lost
+
+
+async def test_what_is_posted_during_a_save_that_fails_follows_it_too() -> None:
+    world = World()
+    hold = world.store_faults.hold("save")
+    world.store_faults.fail("save", DOWN, after=True)
+    async with office(world) as house:
+        book, _ = open_book(record_of(world))
+        house.ledger.post(book, None, draft("1"), draft("2"))
+        await hold.arrived.wait()
+        house.ledger.post(book, None, draft("3"))
+        hold.release()
+        await house.settle()
+        assert texts(world) == ["1", "2", "3"]
 
 
 async def test_an_outage_is_told_once() -> None:
@@ -235,9 +254,7 @@ async def test_a_commit_is_seen_when_the_store_has_it() -> None:
     async with office(world) as house:
         book, told = open_book(record_of(world))
         hold = world.store_faults.hold("save")
-        committing = asyncio.create_task(
-            house.ledger.commit(book, lambda r: replace(r, session=4))
-        )
+        committing = asyncio.create_task(house.ledger.commit(book, lambda r: replace(r, session=4)))
         await hold.arrived.wait()
         assert book.record.session == 0
         hold.release()
@@ -362,11 +379,12 @@ async def test_a_commit_and_a_burial_find_out_too() -> None:
             await house.settle()
             other = replace(book.record, owner_epoch=5, incarnation="other")
             await world.put(other, indexed=False)
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "commit": partial(house.ledger.commit, book, lambda r: replace(r, session=3)),
+                "bury": partial(house.ledger.bury, book, draft("2")),
+            }
             with pytest.raises(RecordLost):
-                if verb == "commit":
-                    await house.ledger.commit(book, lambda r: replace(r, session=3))
-                else:
-                    await house.ledger.bury(book, draft("2"))
+                await verbs[verb]()
             assert world.record("c1") == other
             assert len(told.lost) == 1, "it stops acting for the connection"
             with pytest.raises(RecordLost):
@@ -440,7 +458,7 @@ async def test_an_unreadable_record_is_left_untouched() -> None:
 async def test_a_burial_saves_the_last_event_and_publishes_when_told() -> None:
     world = World()
     async with office(world) as house:
-        book, told = open_book(record_of(world))
+        book, _ = open_book(record_of(world))
         house.ledger.post(book, None, draft("1"))
         await house.settle()
         release = await house.ledger.bury(book, draft("last"))
@@ -555,6 +573,28 @@ async def test_what_a_crash_left_unpublished_is_published_with_equal_bytes() -> 
     assert_no_holes(world.lifecycle())
     assert len(world.lifecycle()) == 3 + 8 + 1
     assert texts(world)[-1] == "after"
+
+
+async def test_a_second_crash_before_anything_is_published_leaves_no_hole() -> None:
+    world = World()
+    world.sink_faults.break_all(DOWN)
+    async with office(world) as house:
+        book, _ = open_book(record_of(world))
+        house.ledger.post(book, None, *[draft(str(number)) for number in range(6)])
+        await wait_quiet()
+    for _ in range(2):
+        stored = world.record("c1")
+        assert stored is not None
+        async with office(world) as house:
+            entry = house.registry.adopt(stored, world.values.values[stored.key].etag)
+            house.ledger.post(entry.book, None, *[draft("more")] * 6)
+            await wait_quiet()
+            assert entry.book.unacknowledged == RECENT_EVENTS
+            if entry.record.owner_epoch == 3:
+                world.sink_faults.heal()
+                await house.settle()
+    assert_no_holes(world.lifecycle())
+    assert world.lifecycle()[-1].tag == 14
 
 
 async def test_a_lifecycle_topic_that_is_refused_stops_nothing() -> None:
@@ -680,9 +720,9 @@ class Play:
                 case "post":
                     self.post(count)
                 case "commit":
-                    self.verb(self.commit())
+                    self.verb(self.commit)
                 case "bury":
-                    self.verb(self.bury(count))
+                    self.verb(partial(self.bury, count))
                 case "turns":
                     for _ in range(count):
                         await asyncio.sleep(0)
@@ -706,8 +746,13 @@ class Play:
 
         assert_no_holes(self.sink.events)
         stored = self.world.record("c1")
-        if stored is not None:
-            assert stored.event == max((event.tag for event in self.sink.events), default=0)
+        assert stored is not None
+        mine = f"c1/{round(stored.created_at * 1000)}/"
+        published = [e for e in self.sink.events if e.metadata["ce-id"].startswith(mine)]
+        assert published[-1].tag == stored.event
+        first_times = {event.tag: data_of(event)["text"] for event in published}
+        posts = [int(text) for text in first_times.values() if text.isdigit()]
+        assert posts == sorted(posts), "events come in the order of what they tell"
 
     def done(self) -> bool:
         busy = self.house.lane.pending or self.house.ledger.busy
@@ -731,7 +776,7 @@ class Play:
             self.book = entry.book
             self.book.on_lost = self._lost
             if stored.deleted:
-                self.verb(self.house.ledger.erase(self.book, patience_seconds=2.0))
+                self.verb(partial(self.house.ledger.erase, self.book, patience_seconds=2.0))
         parts = (self.house.lane.run(), self.house.ledger.run())
         self.tasks = [asyncio.create_task(part) for part in parts]
 
@@ -758,10 +803,10 @@ class Play:
             release()
             await self.house.ledger.erase(self.book, patience_seconds=2.0)
 
-    def verb(self, work: object) -> None:
+    def verb(self, verb: Callable[[], Awaitable[None]]) -> None:
         async def tried() -> None:
             try:
-                await work  # type: ignore[misc] # a coroutine
+                await verb()
             except (ApiError, RecordLost):
                 return
 
@@ -792,8 +837,6 @@ def test_the_play_sees_what_it_should() -> None:
 
 
 def replace_number(house: House, book: Book, number: int, text: str) -> Event:
-    from websocketmanager.domain.envelope import LIFECYCLE_TYPE_PREFIX, lifecycle_event
-
     return lifecycle_event(
         topic=LIFECYCLE_TOPIC,
         type_prefix=LIFECYCLE_TYPE_PREFIX,
@@ -804,3 +847,21 @@ def replace_number(house: House, book: Book, number: int, text: str) -> Event:
         at=0.0,
         data={"text": text},
     )
+
+
+async def test_records_that_are_refused_do_not_stop_the_others() -> None:
+    world = World()
+    world.store_faults.fail("save", DOWN, times=40)  # more than saves in flight
+    async with office(world) as house:
+        refused = [
+            open_book(record_of(world, id=ConnectionId(f"refused-{number}")))[0]
+            for number in range(40)
+        ]
+        for book in refused:
+            house.ledger.post(book)
+        await wait_quiet()  # all wait for their next attempt, none of them in a slot
+
+        book, told = open_book(record_of(world))
+        house.ledger.post(book)
+        await wait_quiet()
+        assert [saved.id for saved in told.saved] == ["c1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -20,3 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "system" in item.path.parts and item.get_closest_marker("long"):
             item.add_marker(skip)
+
+
+@pytest.fixture
+async def plain_loop() -> None:
+    """Turns asyncio's debug mode off: the doubles must keep up with a service that is fast."""
+    asyncio.get_running_loop().set_debug(False)

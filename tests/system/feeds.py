@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from tests.kit.peer import Behaviour, PeerSession
+from tests.kit.peer import PeerSession
 
 
 @dataclass
@@ -19,6 +19,18 @@ class Ticker:
     per_second: float
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[str, list[int]] = field(default_factory=dict)
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def total(self) -> int:
+        """All messages sent so far."""
+        return sum(map(sum, self.sent.values()))
+
+    async def wait_total(self, count: int) -> None:
+        """Waits until so many messages were sent."""
+        while self.total < count:
+            self._more.clear()
+            await self._more.wait()
 
     async def __call__(self, session: PeerSession) -> None:
         counts = self.sent.setdefault(session.path, [])
@@ -29,18 +41,9 @@ class Ticker:
         while not self.stop.is_set():
             await session.send(b"%d" % (counts[index] + 1))
             counts[index] += 1
+            self._more.set()
             pause = start + counts[index] / self.per_second - loop.time()
             if pause > 0:
                 await asyncio.sleep(pause)
         while True:
             await session.recv()
-
-
-def stalling(release: asyncio.Event, then: Behaviour) -> Behaviour:
-    """Waits for `release` with an open connection, then does as `then`."""
-
-    async def behave(session: PeerSession) -> None:
-        await release.wait()
-        await then(session)
-
-    return behave

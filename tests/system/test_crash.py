@@ -19,6 +19,8 @@ from websocketmanager.domain.identity import index_key, record_id
 from websocketmanager.domain.model import InstanceId
 from websocketmanager.domain.record import from_json
 
+pytestmark = pytest.mark.usefixtures("plain_loop")
+
 
 def _request(peer: Peer, number: int, *, named: bool) -> pb.ConnectRequest:
     return pb.ConnectRequest(
@@ -65,8 +67,8 @@ async def _crash_while_streaming(count: int, per_second: float, seed: int) -> No
             ticker.stop.set()
             await _wait_sessions_told(api, {one.id: one.session for one in after.values()})
     assert after.keys() == before.keys()
-    for id, now in after.items():
-        then = before[id]
+    for which, now in after.items():
+        then = before[which]
         assert (now.topic, now.tags, now.name, now.url) == (
             then.topic,
             then.tags,
@@ -80,10 +82,10 @@ async def _crash_while_streaming(count: int, per_second: float, seed: int) -> No
     assert told.keys() == before.keys()
     for events in told.values():
         assert_causal(events)
-    for id, delivered in by_connection(messages(api.published)).items():
+    for which, delivered in by_connection(messages(api.published)).items():
         assert_in_order(delivered)
         assert {message.session for message in delivered} <= {1, 2}
-        assert all(message.data == b"%d" % message.sequence for message in delivered), id
+        assert all(message.data == b"%d" % message.sequence for message in delivered), which
 
 
 async def _wait_heard(api: ScriptedApi, count: int) -> None:
@@ -92,7 +94,9 @@ async def _wait_heard(api: ScriptedApi, count: int) -> None:
     read = 0
     while len(heard) < count:
         published = await api.wait_published(read + 1)
-        heard |= {id for one in published[read:] if (id := one.metadata.get("ce-websocketid"))}
+        heard |= {
+            which for one in published[read:] if (which := one.metadata.get("ce-websocketid"))
+        }
         read = len(published)
 
 
@@ -102,8 +106,8 @@ async def _wait_sessions_told(api: ScriptedApi, sessions: dict[str, int]) -> Non
     read = 0
     while missing:
         published = await api.wait_published(read + 1)
-        for id, events in lives(published[read:]).items():
-            missing -= {(id, e.data["session"]) for e in events if e.state == "connected"}
+        for which, events in lives(published[read:]).items():
+            missing -= {(which, e.data["session"]) for e in events if e.state == "connected"}
         read = len(published)
 
 
@@ -128,7 +132,7 @@ class Universe:
     peer: Peer
     dice: random.Random
     answered: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Tags by id, of connections that `Connect` or later a tag call answered for."""
+    """Tags by which, of connections that `Connect` or later a tag call answered for."""
     unsure: set[str] = field(default_factory=set)
     """Ids whose `Disconnect` was never answered."""
     unsure_tags: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -160,11 +164,16 @@ class Universe:
             try:
                 await self._call(service)
             except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
                 return
 
     async def _call(self, service: ServiceProcess) -> None:
-        free = [id for id in self.answered if id not in self.unsure and id not in self.unsure_tags]
+        free = [
+            which
+            for which in self.answered
+            if which not in self.unsure and which not in self.unsure_tags
+        ]
         choice = self.dice.random()
         if choice < 0.6 or len(free) < 4:
             self.number += 1
@@ -175,43 +184,43 @@ class Universe:
             answer = await service.stub.Connect(request)
             self.answered[answer.id] = dict(request.tags)
             return
-        id = self.dice.choice(free)
+        which = self.dice.choice(free)
         if choice < 0.8:
-            self.unsure.add(id)
-            await service.stub.Disconnect(pb.DisconnectRequest(id=id))
-            self.unsure.discard(id)
-            del self.answered[id]
-            self.gone.add(id)
+            self.unsure.add(which)
+            await service.stub.Disconnect(pb.DisconnectRequest(id=which))
+            self.unsure.discard(which)
+            del self.answered[which]
+            self.gone.add(which)
         else:
-            tags = {**self.answered[id], "storm": str(self.dice.random())}
-            self.unsure_tags[id] = [self.answered[id], tags]
-            await service.stub.SetTags(pb.SetTagsRequest(id=id, tags=tags))
-            del self.unsure_tags[id]
-            self.answered[id] = tags
+            tags = {**self.answered[which], "storm": str(self.dice.random())}
+            self.unsure_tags[which] = [self.answered[which], tags]
+            await service.stub.SetTags(pb.SetTagsRequest(id=which, tags=tags))
+            del self.unsure_tags[which]
+            self.answered[which] = tags
 
     async def assert_kept(self, service: ServiceProcess) -> None:
         """Asserts what the restarted service has is what callers were told."""
         listed = await service.list()
-        for id, tags in self.answered.items():
-            if id in self.unsure:
+        for which, tags in self.answered.items():
+            if which in self.unsure:
                 continue
-            assert id in listed, "an answered connection is lost"
-            possible = self.unsure_tags.pop(id, [tags])
-            assert dict(listed[id].tags) in possible
-            self.answered[id] = dict(listed[id].tags)
-            assert listed[id].status == "connected"
-        for id in self.gone:
-            assert id not in listed, "a disconnected connection is back"
-        for id in self.unsure:
-            if id not in listed:
-                del self.answered[id]
-                self.gone.add(id)
+            assert which in listed, "an answered connection is lost"
+            possible = self.unsure_tags.pop(which, [tags])
+            assert dict(listed[which].tags) in possible
+            self.answered[which] = dict(listed[which].tags)
+            assert listed[which].status == "connected"
+        for which in self.gone:
+            assert which not in listed, "a disconnected connection is back"
+        for which in self.unsure:
+            if which not in listed:
+                del self.answered[which]
+                self.gone.add(which)
         self.unsure.clear()
-        for id in listed.keys() - self.answered.keys():
+        for which in listed.keys() - self.answered.keys():
             # Nobody was told of it: it may only be one whose answer was on its way.
-            one = listed[id]
+            one = listed[which]
             assert one.name in self.names or one.session > 1, f"unanswered and unnamed: {one}"
-            self.answered[id] = dict(one.tags)
+            self.answered[which] = dict(one.tags)
         assert len({one.tags["number"] for one in listed.values()}) == len(listed), "doubled"
 
 
@@ -229,15 +238,15 @@ async def _crash_at_random_points(rounds: int, seed: int) -> None:
             await universe.assert_kept(service)
             service.terminate()
             assert await service.wait_exit() == 0
-        kept = {id for key in api.values if (id := record_id(key))}
+        kept = {found for key in api.values if (found := record_id(key))}
         assert kept == universe.answered.keys()
         index = api.values[index_key(InstanceId("one"))][0]
-        assert all(id in index for id in kept)
+        assert all(found in index for found in kept)
         told = lives(api.published)
         assert kept <= told.keys()
-        for id, events in told.items():
+        for which, events in told.items():
             assert_causal(events)
-            if id in universe.gone:
+            if which in universe.gone:
                 assert events[-1].state == "disconnected"
         for key, (value, _) in api.values.items():
             if record_id(key):

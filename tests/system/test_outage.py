@@ -20,6 +20,8 @@ from tests.system.evidence import (
 from tests.system.feeds import Ticker
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 
+pytestmark = pytest.mark.usefixtures("plain_loop")
+
 
 async def _outage(seconds: float, *, connections: int = 20, per_second: float = 10.0) -> None:
     ticker = Ticker(per_second)
@@ -61,24 +63,24 @@ async def _outage(seconds: float, *, connections: int = 20, per_second: float = 
     assert {one.status for one in during.values()} == {"connected"}
     delivered = by_connection(messages(api.published))
     assert delivered.keys() == after.keys()
-    for id, one in after.items():
-        assert_in_order(delivered[id])
-        number = one.url.rpartition("/")[2]
-        counts = ticker.sent[f"/{number}"]
-        assert one.session == len(counts) == (2 if int(number) < dropped else 1)
+    for which, one in after.items():
+        assert_in_order(delivered[which])
+        path = one.url.rpartition("/")[2]
+        counts = ticker.sent[f"/{path}"]
+        assert one.session == len(counts) == (2 if int(path) < dropped else 1)
         for session, count in enumerate(counts, 1):
-            data = session_data(delivered[id], session)
+            data = session_data(delivered[which], session)
             assert data == [b"%d" % n for n in range(1, len(data) + 1)]
             # What was on its way when the peer dropped the connection never arrived.
             last = session == len(counts)
             assert len(data) == count if last else count - 2 <= len(data) <= count
         assert one.statistics.dropped == 0
     told = lives(api.published)
-    for id, events in told.items():
+    for which, events in told.items():
         assert_causal(events)
         states = [event.state for event in events if event.state != "degraded"]
         lost = ["error", "reconnecting", "connected"]
-        assert states == ["connecting", "connected"] + (lost if after[id].session == 2 else [])
+        assert states == ["connecting", "connected"] + (lost if after[which].session == 2 else [])
 
 
 async def _wait_last(api: ScriptedApi, ticker: Ticker) -> None:

@@ -22,6 +22,9 @@ _MAX_REQUEST_BYTES = 8 * 1024 * 1024
 _REQUEST_OVERHEAD_BYTES = 64 * 1024
 #: Gateways may check an idle line this often without being told off (gRFC A8).
 _MIN_PING_INTERVAL_MS = 10_000
+#: Calls that may wait for their turn: one for every connection, all at once. By gRPC's own bound
+#: a thousandth caller would be told CANCELLED, which says nothing.
+_MAX_PENDING_CALLS = 20_000
 
 
 class ApiServer:
@@ -59,6 +62,8 @@ class ApiServer:
             ("grpc.max_receive_message_length", largest),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+            ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING_CALLS),
         )
         self._server: grpc.aio.Server | None = None
 

@@ -148,7 +148,7 @@ class Fanout:
     def publish(self, topic: str, event: bytes) -> None:
         """Queues an event for all subscribers of the topic and cuts those that are full."""
         slow = [s for s in self._by_topic.get(topic, ()) if not s.offer(event)]
-        for subscription in slow:
+        for subscription in slow:  # apart: ending them changes the list above
             waiting = subscription.waiting
             self._end(subscription, End.TOO_SLOW)
             topics = ", ".join(subscription.topics)

@@ -38,6 +38,8 @@ _MAX_EVENTS: Final = 1024
 _MAX_BYTES: Final = 1024 * 1024
 #: Service whose record of a scenario decides when several services hold one.
 _SCENARIO_SERVICE: Final = "scenario"
+#: Hexadecimal digits of a message's number, as `_delivery` spells it.
+_ID_DIGITS: Final = 16
 
 # Tags of length-delimited fields: number << 3 | 2.
 _EVENTS_TAG: Final = b"\x0a"
@@ -128,7 +130,9 @@ class PubsubServicer:
         self._clock = clock
         self._dice = dice
         # 64 random bits for this process, then a number: unique without dice per message.
-        self._id_prefix = dice.token_bytes(8).hex()
+        prefix = dice.token_bytes(8).hex().encode()
+        id_size = len(prefix) + _ID_DIGITS
+        self._id_head = _MESSAGE_ID_TAG + _varint(id_size) + prefix
         self._number = 0
 
     async def publish_event(self, request: pb.PublishRequest, _: Context) -> pb.PublishResponse:
@@ -179,30 +183,29 @@ class PubsubServicer:
         refusals = await self._refusals({event.topic for event in events})
         time = timestamp(self._clock.now()).encode()
         tail = _TIMESTAMP_TAG + _varint(len(time)) + time
+        fanout, limit = self._fanout, self._max_message_bytes
         for place, event in enumerate(events):
             if place and place % _MAX_EVENTS == 0:
                 await self._clock.sleep(0)  # a giant batch of tiny events lets others run
             topic = event.topic
-            if topic in refusals:
+            if refusals and topic in refusals:
                 return place, Fault("topic", refusals[topic])
-            if not self._fanout.has_subscribers(topic):
+            if not fanout.has_subscribers(topic):
                 continue
             delivery = self._delivery(event, tail)
-            if len(delivery) > self._max_message_bytes:
+            if len(delivery) > limit:
                 # Taken all the same, it would fail at each subscriber with the same limit.
                 problem = f"delivered it has {len(delivery)} bytes, above the limit of "
-                return place, Fault("data", problem + str(self._max_message_bytes))
-            self._fanout.publish(topic, delivery)
+                return place, Fault("data", problem + str(limit))
+            fanout.publish(topic, delivery)
         return len(events), None
 
     def _delivery(self, event: pb.PublishRequest, tail: bytes) -> bytes:
         """Returns the event as an entry of `PubsubEvents.events`, tag and length in front."""
         self._number += 1
-        message_id = b"%s-%d" % (self._id_prefix.encode(), self._number)
         body = event.SerializeToString()
-        size = len(body) + 2 + len(message_id) + len(tail)
-        id_head = _MESSAGE_ID_TAG + _varint(len(message_id))
-        return b"".join((_EVENTS_TAG, _varint(size), body, id_head, message_id, tail))
+        end = b"%b%016x%b" % (self._id_head, self._number, tail)
+        return b"".join((_EVENTS_TAG, _varint(len(body) + len(end)), body, end))
 
     async def _deliver(
         self, subscription: Subscription, context: Context, *, batched: bool
@@ -299,6 +302,10 @@ def _ok() -> pb.StatusResponse:
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes((number,))
+    if number < 0x4000:  # nearly every event: without a loop
+        return bytes((number & 0x7F | 0x80, number >> 7))
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

@@ -27,12 +27,15 @@ class Announcer:
         self._ledger = ledger
         self._url = url
         self._down_since: float | None = book.record.disconnected_at
+        self._connected = False
         self._degraded_since: dict[str, float] = {}
 
     def persist(self, status: Status, cause: Cause | None, now: float) -> None:
         """Has the record show the status; the events that follow wait for it."""
-        if status is not Status.CONNECTED and self._book.record.status is Status.CONNECTED:
+        # What the record says may be of an earlier process: how long that is gone, nobody knows.
+        if status is not Status.CONNECTED and self._connected:
             self._down_since = now
+        self._connected = status is Status.CONNECTED
 
         def change(record: Record) -> Record:
             done = now if status is Status.DISCONNECTED else None
@@ -101,7 +104,7 @@ class Announcer:
                     "attempt": max(command.attempt, 1),
                     "address": socket.address if socket else "",
                     "subprotocol": socket.subprotocol if socket else "",
-                    "downtime_ms": round((now - down) * 1000) if down is not None else unknown,
+                    "downtime_ms": unknown if down is None else max(round((now - down) * 1000), 0),
                     "resumed": command.resumed,
                 }
             case life.EventName.RECONNECTING:

@@ -52,6 +52,19 @@ class Index:
         self._unregistered.append(connection_id)
         await self._flush()
 
+    async def settle(self, connection_ids: Iterable[ConnectionId]) -> None:
+        """Lists exactly these ids from now on.
+
+        Saves at once what would be lost otherwise, an id that was not listed; an id that goes
+        is harmless and goes with the next save.
+
+        Raises:
+            ApiError: new ones may or may not be stored.
+        """
+        before, self._ids = self._ids, dict.fromkeys(connection_ids)
+        if self._ids.keys() - before.keys():
+            await self._flush()
+
     async def discard(self, *connection_ids: ConnectionId) -> None:
         """Removes ids.
 

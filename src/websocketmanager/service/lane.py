@@ -85,14 +85,6 @@ class Feed:
             self.gate = tag
             self._lane.offer(self)
 
-    def give_up(self) -> list[Event]:
-        """Takes out and returns what waits behind the gate."""
-        dropped = [event for event in self.events if event.tag > self.gate]
-        self.events = deque(event for event in self.events if event.tag <= self.gate)
-        self._lane.lighten(self, len(dropped))
-        self._lane.offer(self)
-        return dropped
-
     def clear(self) -> list[Event]:
         """Takes out what waits and is not in flight."""
         events = list(self.events)
@@ -151,6 +143,8 @@ class Lane:
                 self._release_held()
                 while self._ready and self._in_flight < self._sink.max_in_flight:
                     batch = self._take_batch(self._sink.max_batch)
+                    if not batch.events:
+                        continue
                     self._in_flight += 1
                     tasks.create_task(self._settle(batch))
                 await self._wait_for_work()
@@ -199,8 +193,10 @@ class Lane:
             size += turn
             if feed.publishable:
                 turns.append(feed)
-        for _ in taken:
+        busy = set(batch.feeds)
+        for feed in taken:
             self._ready.popleft()
+            feed.queued = feed in busy  # its owner may have taken out what waited
         return batch
 
     async def _settle(self, batch: _Batch) -> None:

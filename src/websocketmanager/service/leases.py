@@ -15,7 +15,7 @@ from websocketmanager.domain.envelope import timestamp
 from websocketmanager.domain.facts import HeartbeatFailed
 from websocketmanager.domain.identity import PEERS_KEY, heartbeat_key
 from websocketmanager.domain.policy import ServicePolicy
-from websocketmanager.errors import ApiError, InstanceIdInUse, StateConflict
+from websocketmanager.errors import ApiError, InstanceIdInUse, RecordUnreadable, StateConflict
 from websocketmanager.ports import Clock, Journal, Peers, StateStore
 
 _SCHEMA = 1
@@ -52,6 +52,7 @@ class Heartbeat:
 
         Raises:
             InstanceIdInUse: another live process has it.
+            RecordUnreadable: the set of peers is of a newer version; it is left untouched.
         """
         while True:
             try:
@@ -77,7 +78,10 @@ class Heartbeat:
                 if stored and stored.get("incarnation") != self._policy.incarnation:
                     raise self._in_use(stored)
                 await self._write()
-            except ApiError as error:
+                # The very first peers cannot join by compare-and-swap: one may have overwritten us.
+                await self._join_peers()
+            except (ApiError, RecordUnreadable) as error:
+                # Peers of a newer version, too: this process serves on beside them.
                 self._journal.emit(HeartbeatFailed(error.problem))
 
     async def release(self) -> None:
@@ -129,8 +133,7 @@ class Heartbeat:
         """Adds us to the set of instances, which all write by compare-and-swap."""
         while True:
             stored = await self._store.get(PEERS_KEY)
-            value = _mapping(stored.value) if stored else {}
-            peers = value.get("instances", [])
+            peers = _instances(stored.value) if stored else []
             if self._policy.instance_id in peers:
                 return
             joined = {"schema": _SCHEMA, "instances": sorted([*peers, self._policy.instance_id])}
@@ -141,6 +144,16 @@ class Heartbeat:
             except StateConflict:
                 continue
             return
+
+
+def _instances(text: str) -> list[str]:
+    value = _mapping(text)
+    if value.get("schema", _SCHEMA) != _SCHEMA:
+        raise RecordUnreadable(
+            key=PEERS_KEY, problem=f"schema {value['schema']!r} is not known (this is {_SCHEMA})"
+        )
+    instances = value.get("instances", [])
+    return [str(member) for member in instances] if isinstance(instances, list) else []
 
 
 def _mapping(text: str) -> Mapping[str, Any]:

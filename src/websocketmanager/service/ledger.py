@@ -80,7 +80,7 @@ class Book:
         self.dropped_drafts = 0
         self.dirty = False
         self.queued = False
-        self.closed = False
+        self.closed = record.deleted
         self.acknowledged = record.event
         self.progress = asyncio.Event()
 
@@ -88,6 +88,12 @@ class Book:
     def unacknowledged(self) -> int:
         """Saved events that the API has not accepted yet."""
         return self.record.event - self.acknowledged
+
+    @property
+    def savable(self) -> bool:
+        """Whether a save would bring the store closer to what is in memory."""
+        has_room = self.unacknowledged < RECENT_EVENTS
+        return not self.closed and (self.dirty or bool(self.drafts and has_room))
 
 
 class Ledger:
@@ -139,6 +145,11 @@ class Ledger:
         """Whether a posted change is not saved yet."""
         return bool(self._unsaved or self._in_flight)
 
+    @property
+    def waiting(self) -> int:
+        """Lifecycle events that are not saved yet."""
+        return sum(len(book.drafts) for book in self._unsaved)
+
     async def wait_idle(self) -> None:
         """Waits until every posted change is saved."""
         while self.busy:
@@ -152,15 +163,19 @@ class Ledger:
 
         Raises:
             ApiError: the store did not take it; the record is as it was, in memory at least.
-            RecordLost: the record belongs to another.
+            RecordLost: the record belongs to another, or is buried.
         """
         async with book.lock:
+            self._refuse_closed(book)
             written = change(book.record)
             try:
                 await self._write(book, written)
             except ApiError:
                 # Its effect is unknown: the next save brings the store back to what memory says.
                 self.post(book)
+                raise
+            except RecordLost as error:
+                self._lose(book, error)
                 raise
             book.record = change(book.record)
             book.on_saved(written)
@@ -183,31 +198,45 @@ class Ledger:
         """Deletes what a failed `open` may have left. Raises ApiError when it cannot be done."""
         await self._store.delete(book.record.key)
 
-    async def bury(self, book: Book, draft: Draft | None) -> Callable[[], None]:
+    async def bury(self, book: Book, draft: Draft | None) -> Callable[[], None] | None:
         """Saves a tombstone with a last event; nothing of the book is saved afterwards.
 
         Returns what publishes the events that the tombstone holds: to be called when what they
-        say is true. Burying a buried book does nothing.
+        say is true. None: it was buried before, and whoever did that does the rest.
 
         Raises:
             ApiError: the store did not take it; nothing has changed.
+            RecordLost: the record belongs to another.
         """
         async with book.lock:
-            if book.closed:
-                return lambda: None
-            drafts = [*book.drafts, *([draft] if draft else [])]
-            events = self._numbered(book, drafts)
-            tombstone = replace(book.record.with_events(events), deleted=True)
-            await self._write(book, tombstone)
-            await self._confirm(book)
+            if book.closed and book.record.deleted:
+                return None
+            self._refuse_closed(book)
+            events = self._numbered(book, [*book.drafts, *([draft] if draft else [])])
+            # All that is unpublished, however much: there is no later save to hold the rest.
+            keep = max(RECENT_EVENTS, book.unacknowledged + len(events))
+            recent = (*book.record.recent_events, *events)[-keep:]
+            number = book.record.event + len(events)
+            tombstone = replace(book.record, event=number, recent_events=recent, deleted=True)
+            try:
+                await self._write(book, tombstone)
+                await self._confirm(book)
+            except ApiError:
+                self.post(book)  # as in `commit`: a tombstone of the living must not stay
+                raise
+            except RecordLost as error:
+                self._lose(book, error)
+                raise
             self._close(book)
             book.record = tombstone
             book.on_saved(tombstone)
             acknowledge = self._acknowledger(book)
             return lambda: self._outbox.publish(tombstone, events, acknowledge)
 
-    async def erase(self, book: Book, *, patience_seconds: float) -> None:
+    async def erase(self, book: Book, *, patience_seconds: float | None) -> None:
         """Deletes a buried record, once its last events are published or patience is over.
+
+        Without an end to patience a crash meanwhile leaves the tombstone, and with it the events.
 
         Raises:
             ApiError: the store did not delete it; a recovery will.
@@ -232,6 +261,15 @@ class Ledger:
         book.dirty = False
         book.drafts.clear()
         self._unsaved.discard(book)
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if not self.busy:
+            self._idle.set()
+
+    def _refuse_closed(self, book: Book) -> None:
+        if book.closed:
+            raise RecordLost("nothing is saved of it any more")
 
     def _lose(self, book: Book, error: RecordLost) -> None:
         self._close(book)
@@ -239,7 +277,7 @@ class Ledger:
         book.on_lost(str(error))
 
     def _enqueue(self, book: Book) -> None:
-        if book.dirty and not book.queued and not book.closed:
+        if book.savable and not book.queued:
             book.queued = True
             self._dirty.append(book)
             self._wake.set()
@@ -248,25 +286,31 @@ class Ledger:
         try:
             pause = _FIRST_PAUSE_SECONDS
             while not await self._try_save(book):
-                await self._clock.sleep(pause * (0.5 + 0.5 * self._dice.uniform()))
+                # Its slot is free meanwhile: a record that the API refuses must not stop others.
+                self._in_flight -= 1
+                self._wake.set()
+                try:
+                    await self._clock.sleep(pause * (0.5 + 0.5 * self._dice.uniform()))
+                finally:
+                    self._in_flight += 1
                 pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
         finally:
             book.queued = False
             self._in_flight -= 1
-            if book.unacknowledged < RECENT_EVENTS:
-                self._enqueue(book)
+            self._enqueue(book)
             self._wake.set()
-            if not self.busy:
-                self._idle.set()
+            self._tell_idle()
 
     async def _try_save(self, book: Book) -> bool:
         """Saves what the book has; returns False when it must be tried again."""
         async with book.lock:
-            room = RECENT_EVENTS - book.unacknowledged
-            if book.closed or not book.dirty or (book.drafts and room <= 0):
-                return True  # acknowledgements queue it again
+            if not book.savable:
+                return True
+            # What has no room now waits: acknowledgements queue the book again.
+            room = max(RECENT_EVENTS - book.unacknowledged, 0)
             # Taken out, so that what is posted during the write stays behind them.
             drafts = [book.drafts.popleft() for _ in range(min(room, len(book.drafts)))]
+            dropped = book.dropped_drafts
             events = self._numbered(book, drafts)
             record = book.record.with_events(events)
             book.dirty = False
@@ -283,12 +327,10 @@ class Ledger:
                 return False
             self._delayed = False
             if drafts:
-                book.dropped_drafts = 0
+                book.dropped_drafts -= dropped  # told now; what was dropped since is not
             # Changes posted during the write stay: only what the events changed is taken over.
             book.record = book.record.with_events(events)
-            if book.drafts:
-                book.dirty = True
-            if not book.dirty:
+            if not (book.dirty or book.drafts):
                 self._unsaved.discard(book)
             self._outbox.publish(record, events, self._acknowledger(book))
             book.on_saved(record)

@@ -1,5 +1,8 @@
 """The lifecycle outbox: publishes events in order, at least once, through the lane.
 
+Order is promised per connection, so each connection that has something to tell has a feed of
+its own: on an API without batches the events of many go side by side.
+
 Bounded by its writers: the ledger keeps at most as many unacknowledged events per connection as
 a record remembers, so that a crash at any point leaves no hole.
 """
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from websocketmanager.domain.envelope import Event, lifecycle_event
 from websocketmanager.domain.facts import LifecycleEventsDropped
-from websocketmanager.domain.model import Topic
+from websocketmanager.domain.model import ConnectionId, Topic
 from websocketmanager.domain.record import Record, RecordedEvent
 from websocketmanager.ports import Journal, Refusal
 from websocketmanager.service.lane import Feed, Lane
@@ -20,11 +23,12 @@ class Outbox:
     """Publishes the lifecycle events of all connections on one topic."""
 
     def __init__(self, lane: Lane, journal: Journal, *, topic: Topic, type_prefix: str) -> None:
-        self._feed = Feed(lane, self)
+        self._lane = lane
+        self._feeds: dict[ConnectionId, Feed] = {}
         self._journal = journal
         self._topic = topic
         self._type_prefix = type_prefix
-        self._acknowledge: dict[Event, Callable[[int], None]] = {}
+        self._writers: dict[Event, tuple[ConnectionId, Callable[[int], None]]] = {}
 
     def publish(
         self,
@@ -44,15 +48,22 @@ class Outbox:
                 at=recorded.at,
                 data=recorded.data,
             )
-            self._feed.push(event)
-            self._acknowledge[event] = acknowledge
+            feed = self._feeds.get(record.id)
+            if feed is None:
+                feed = self._feeds[record.id] = Feed(self._lane, self)
+            self._writers[event] = (record.id, acknowledge)
+            feed.push(event)
 
     # --- lane.FeedOwner -------------------------------------------------------------------------
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Tells the writers that these are published."""
         for event in events:
-            self._acknowledge.pop(event)(event.tag)
+            connection_id, acknowledge = self._writers.pop(event)
+            feed = self._feeds.get(connection_id)
+            if feed is not None and not feed.load:
+                del self._feeds[connection_id]  # a quiet connection costs nothing
+            acknowledge(event.tag)
 
     def refused(self, event: Event, refusal: Refusal) -> bool:
         """Drops one event that the API refuses for good; the next is tried all the same."""

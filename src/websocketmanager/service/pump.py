@@ -58,7 +58,8 @@ class Budget:
     def give(self, count: int) -> None:
         """Counts bytes out."""
         self.used -= count
-        if self.used < self._max_bytes:
+        # With a margin: readers that wake for each freed byte would stutter.
+        if self.used * 4 <= self._max_bytes * 3:
             self._room.set()
 
     async def wait_room(self) -> None:
@@ -117,6 +118,8 @@ class Pump:
         self._rejected_dropped = 0
         self._retry_at = 0.0
         self._trying = False
+        self._waiting = False
+        self._abandoned = False
         self._last_message_at: float | None = None
         self._last_ended: dict[str, Any] | None = None
         self.topic: Topic | None = None
@@ -179,8 +182,9 @@ class Pump:
 
     def abandon(self) -> None:
         """Drops what waits: another process owns the connection, and its stream."""
+        self._abandoned = True
         events = self._feed.clear()
-        self._dropped += len(events)
+        self._dropped += _messages(events)
         self._release(events)
 
     def confirm_session(self, session: int) -> None:
@@ -191,6 +195,9 @@ class Pump:
         """Routes from the next message on; a topic that was refused is tried again at once."""
         self.topic = topic
         self._retry_at = 0.0
+        self._trying = False
+        if topic is None:
+            self._end_rejection()
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -204,6 +211,9 @@ class Pump:
         topic = self.topic
         if topic is None:
             self._unrouted += 1
+            return
+        if self._abandoned:
+            self._dropped += 1
             return
         if topic == self._rejected and not self._may_try():
             self._dropped += 1
@@ -231,10 +241,17 @@ class Pump:
 
     async def wait_room(self) -> None:
         """Waits until there is room; says so when it has to wait."""
-        if not self._room.is_set():
-            self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
+        if not self.full:
+            return
+        self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
+        self._waiting = True
+        try:
             await self._room.wait()
-        await self._budget.wait_room()
+            await self._budget.wait_room()
+        finally:
+            self._waiting = False
+            if self._room.is_set():
+                self._restore(PUBLISHING_BEHIND, 0)
 
     def statistics(self) -> Statistics:
         """Returns the counts of this process; sending and reconnects are the runner's."""
@@ -253,32 +270,34 @@ class Pump:
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Counts published events; a topic that accepts again is no longer rejected."""
-        self._published += sum(event.route.is_message for event in events)
+        self._published += _messages(events)
         self._release(events)
-        if self._rejected is not None and events[-1].route.topic == self._rejected:
-            self._rejected = None
-            self._restore(TOPIC_REJECTED, self._rejected_dropped)
-            self._rejected_dropped = 0
+        if self._rejected is not None and any(e.route.topic == self.topic for e in events):
+            self._end_rejection()
 
     def refused(self, event: Event, refusal: Refusal) -> bool:
         """Drops one event, and with a refused topic all that waits for it."""
-        self._dropped += 1
+        dropped = _messages([event])
+        self._dropped += dropped
         self._release([event])
-        if not refusal.whole_topic:
-            self._on_degraded(MESSAGE_REFUSED, refusal.problem, 1)
-            return False
         self._trying = False
+        if not refusal.whole_topic:
+            self._on_degraded(MESSAGE_REFUSED, refusal.problem, dropped)
+            return False
         self._retry_at = self._clock.monotonic() + _RETRY_TOPIC_SECONDS
         self._rejected = event.route.topic
-        self._rejected_dropped += 1
+        self._rejected_dropped += dropped
         self._degrade(TOPIC_REJECTED, refusal.problem, self._rejected_dropped)
         return True
 
     def discarded(self, events: Sequence[Event]) -> None:
         """Counts events that were dropped behind a refused one."""
-        self._dropped += len(events)
-        self._rejected_dropped += len(events)
+        dropped = _messages(events)
+        self._dropped += dropped
+        self._rejected_dropped += dropped
         self._release(events)
+        if self.topic is None:
+            self._end_rejection()  # what was refused came from before: nothing is wanted now
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -298,7 +317,13 @@ class Pump:
         if self._feed.load * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes:
             if not self._room.is_set():
                 self._room.set()
-            self._restore(PUBLISHING_BEHIND, 0)
+            if not self._waiting:
+                self._restore(PUBLISHING_BEHIND, 0)
+
+    def _end_rejection(self) -> None:
+        self._rejected = None
+        dropped, self._rejected_dropped = self._rejected_dropped, 0
+        self._restore(TOPIC_REJECTED, dropped)
 
     def _may_try(self) -> bool:
         """Whether one message may try the refused topic again."""
@@ -310,7 +335,7 @@ class Pump:
     def _mark(self, marker: str, at: float, facts: dict[str, Any]) -> None:
         if not self._markers or self.topic is None or self._identity is None:
             return
-        if self.topic == self._rejected:
+        if self._abandoned or self.topic == self._rejected:
             return
         event = marker_event(
             marker_route(self._identity, self.topic, marker),
@@ -331,3 +356,8 @@ class Pump:
         if cause in self.degraded:
             self.degraded.discard(cause)
             self._on_restored(cause, count)
+
+
+def _messages(events: Sequence[Event]) -> int:
+    """Returns how many are messages, and not markers."""
+    return sum(event.route.is_message for event in events)

@@ -8,7 +8,7 @@ parallel, spaced per host. One counts as recovered when its first dial was tried
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from websocketmanager.domain.facts import (
     RecordIgnored,
@@ -57,6 +57,8 @@ class Recovery:
     async def run(self) -> None:
         """Recovers; ends when every connection was tried, even behind the deadline."""
         records = await self._read_until_done()
+        if self._registry.stopping:
+            return
         entries, leaving = self._take_over(records)
         self.remaining = len(entries)
         self.loaded = True
@@ -67,7 +69,7 @@ class Recovery:
             watch = tasks.create_task(self._watch_deadline(started, len(entries)))
             await self._dial(entries)
             for entry in leaving:
-                await entry.gone.wait()
+                await entry.buried.wait()
             watch.cancel()
         self._open(started, len(entries))
 
@@ -84,11 +86,12 @@ class Recovery:
             pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
 
     async def _read(self) -> list[tuple[Record, str]]:
-        ids = dict.fromkeys(await self._index.load())
+        indexed = await self._index.load()
+        ids = dict.fromkeys(indexed)
         if ids:
             await self._store.register([record_key(connection_id) for connection_id in ids])
-        found = [record_id(key) for key in await self._store.get_all()]
-        ids |= dict.fromkeys(connection_id for connection_id in found if connection_id)
+        visible = [record_id(key) for key in await self._store.get_all()]
+        ids |= dict.fromkeys(connection_id for connection_id in visible if connection_id)
         slots = asyncio.Semaphore(_READS_IN_FLIGHT)
         stored: dict[ConnectionId, Versioned | None] = {}
 
@@ -99,22 +102,28 @@ class Recovery:
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - they end with this method
             for connection_id in ids:
                 tasks.create_task(read(connection_id))
-        return [
-            (record, versioned.etag)
-            for connection_id in ids
-            if (versioned := stored[connection_id]) is not None
-            and (record := self._parsed(record_key(connection_id), versioned.value)) is not None
-        ]
+        found = {key: kept for key in ids if (kept := stored[key]) is not None}
+        return await self._ours(found, indexed)
 
-    def _parsed(self, key: str, value: str) -> Record | None:
-        try:
-            record = from_json(key, value)
-        except RecordUnreadable as error:
-            self._tools.journal.emit(RecordIgnored(error.key, error.problem))
-            return None
-        if record.instance_id != self._tools.policy.instance_id:
-            return None
-        return record
+    async def _ours(
+        self, stored: Mapping[ConnectionId, Versioned], indexed: Collection[ConnectionId]
+    ) -> list[tuple[Record, str]]:
+        """Returns the records of this instance; has the index list them and nothing of others."""
+        listed: list[ConnectionId] = []
+        records: list[tuple[Record, str]] = []
+        for connection_id, versioned in stored.items():
+            try:
+                record = from_json(record_key(connection_id), versioned.value)
+            except RecordUnreadable as error:
+                self._tools.journal.emit(RecordIgnored(error.key, error.problem))
+                if connection_id in indexed:
+                    listed.append(connection_id)  # somebody may mend it
+                continue
+            if record.instance_id == self._tools.policy.instance_id:
+                listed.append(connection_id)
+                records.append((record, versioned.etag))
+        await self._index.settle(listed)
+        return records
 
     # --- taking over --------------------------------------------------------------------------
 
@@ -143,7 +152,7 @@ class Recovery:
 
         async def dial(entry: Entry) -> None:
             async with slots:
-                if not entry.removed:
+                if not (entry.removed or self._registry.stopping):
                     self._registry.start(entry)
                     await entry.runner.tried.wait()
                 self.remaining -= 1

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import traceback
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from websocketmanager.domain import lifecycle as life
@@ -18,9 +18,9 @@ from websocketmanager.domain.facts import ConnectionRemoved, RecordIgnored, Runn
 from websocketmanager.domain.model import ConnectionId, ConnectionView, Statistics, Status
 from websocketmanager.domain.record import Record
 from websocketmanager.domain.url_policy import redact
-from websocketmanager.errors import ApiError
+from websocketmanager.errors import ApiError, ServiceUnavailable
 from websocketmanager.service.index import Index
-from websocketmanager.service.lane import Lane
+from websocketmanager.service.lane import OPEN, Lane
 from websocketmanager.service.ledger import Book, RecordLost
 from websocketmanager.service.pump import Budget, Pump
 from websocketmanager.service.runner import Runner, Tools
@@ -43,10 +43,17 @@ class Entry:
     durable: asyncio.Event
     """Set once the store shows that its caller may know of it."""
     gone: asyncio.Event
-    """Set once it is no longer in this process."""
+    """Set once it is no longer in this process, or the process stops."""
     started: bool = False
-    removed: bool = False
-    """Whether a tombstone is stored."""
+    leaving: bool = False
+    """Whether a removal is under way that nobody waits for."""
+    buried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a tombstone is stored."""
+
+    @property
+    def removed(self) -> bool:
+        """Whether a tombstone is stored."""
+        return self.buried.is_set()
 
     @property
     def running(self) -> bool:
@@ -92,6 +99,8 @@ class Registry:
     def stop(self) -> None:
         """Has every socket closed with 1001 (going away); `run` returns when all are."""
         self._stop.set()
+        for entry in self.entries.values():
+            entry.gone.set()
 
     @property
     def stopping(self) -> bool:
@@ -120,7 +129,7 @@ class Registry:
 
     def revive(self, entry: Entry) -> None:
         """Runs an entry again that had ended."""
-        entry.runner = self._make_runner(entry, resumed=entry.record.session > 0)
+        self._replace_runner(entry)
         self.start(entry)
 
     def start(self, entry: Entry) -> None:
@@ -134,12 +143,12 @@ class Registry:
         """Ends an entry for good, as soon as the store takes it."""
         # The end of something whose beginning was never told is not told either.
         told = entry.record.event > 0
-        self.spawn(self.remove_quietly(entry, reason, announce=told))
+        self.spawn(self.remove_quietly(entry, reason, announce=told, patience_seconds=None))
 
     def finish_removal(self, entry: Entry, reason: str) -> None:
         """Deletes what an interrupted removal has left behind its tombstone."""
-        entry.removed = True
-        self.spawn(self._bury_rest(entry, reason))
+        entry.buried.set()
+        self.spawn(self._bury_rest(entry, reason, patience_seconds=None))
 
     def make_entry(self, record: Record, *, etag: str | None, stored: bool, resumed: bool) -> Entry:
         """Returns an entry that is not admitted yet.
@@ -155,13 +164,14 @@ class Registry:
         durable, gone = asyncio.Event(), asyncio.Event()
 
         def saved(durably: Record) -> None:
-            pump.confirm_session(durably.session)
+            # Behind a tombstone no other process continues: every number is this one's.
+            pump.confirm_session(OPEN if durably.deleted else durably.session)
             if durably.answered:
                 durable.set()
 
         def lost(problem: str) -> None:
             del problem  # the ledger has told it
-            entry.removed = True
+            entry.buried.set()
             self._forget(entry)
             entry.runner.stop(life.EndReason.LEASE_LOST)
             pump.abandon()
@@ -190,8 +200,10 @@ class Registry:
         entry = Entry(book, pump, runner, durable, gone)
         return entry
 
-    def _make_runner(self, entry: Entry, *, resumed: bool) -> Runner:
-        return Runner(entry.book, entry.pump, self._tools, resumed=resumed)
+    def _replace_runner(self, entry: Entry) -> None:
+        before = entry.runner
+        entry.runner = Runner(entry.book, entry.pump, self._tools, resumed=entry.record.session > 0)
+        entry.runner.count_on(before)
 
     async def _keep(self, entry: Entry) -> None:
         """Runs an entry's runner to its end, and again should it crash."""
@@ -202,30 +214,56 @@ class Registry:
             except Exception as error:  # noqa: BLE001 - a fault of ours must end in a next state
                 trace = "".join(traceback.format_exception(error))
                 self._tools.journal.emit(RunnerCrashed(entry.record.id, repr(error), trace))
+            crashed = entry.runner
             if self._stop.is_set() or entry.removed:
                 break
             await self._tools.clock.sleep(_RESTART_SECONDS)
-            entry.runner = self._make_runner(entry, resumed=entry.record.session > 0)
+            if self._stop.is_set() or entry.removed or entry.runner is not crashed:
+                break  # by now it is over, or was begun again by a caller
+            self._replace_runner(entry)
 
-    async def remove(self, entry: Entry, reason: str) -> None:
+    async def remove(
+        self,
+        entry: Entry,
+        reason: str,
+        *,
+        announce: bool = True,
+        patience_seconds: float | None = _FAREWELL_SECONDS,
+    ) -> None:
         """Ends an entry for good: tombstone first, then the socket, then the record.
+
+        Args:
+            entry: what to remove; several may ask at once, one does it.
+            reason: for the journal and the event.
+            announce: whether to announce the end of one that does not run.
+            patience_seconds: how long the record waits for its last event to be published;
+                None for as long as it takes.
 
         Raises:
             ApiError: the store did not take the tombstone; nothing has changed.
             RecordLost: another process owns it.
         """
-        release = await self._tools.ledger.bury(entry.book, entry.runner.farewell(reason))
-        entry.removed = True
+        if entry.removed:
+            await entry.gone.wait()
+            return
+        last = entry.runner.farewell(reason) if entry.running or announce else None
+        release = await self._tools.ledger.bury(entry.book, last)
+        if release is None:
+            await entry.gone.wait()
+            return
+        entry.buried.set()
         if entry.running:
             entry.runner.stop(life.EndReason.REQUESTED)
             await entry.runner.finished.wait()
         release()
-        await self._bury_rest(entry, reason)
+        await self._bury_rest(entry, reason, patience_seconds=patience_seconds)
 
-    async def _bury_rest(self, entry: Entry, reason: str) -> None:
+    async def _bury_rest(
+        self, entry: Entry, reason: str, *, patience_seconds: float | None
+    ) -> None:
         connection_id = entry.record.id
         try:
-            await self._tools.ledger.erase(entry.book, patience_seconds=_FAREWELL_SECONDS)
+            await self._tools.ledger.erase(entry.book, patience_seconds=patience_seconds)
             await self._index.discard(connection_id)
         except ApiError as error:
             # The tombstone is stored, so it is final; the next recovery deletes what is left.
@@ -241,22 +279,31 @@ class Registry:
             self._past = _sum(self._past, self.statistics(entry))
         return known
 
-    async def remove_quietly(self, entry: Entry, reason: str, *, announce: bool = False) -> None:
+    async def remove_quietly(
+        self,
+        entry: Entry,
+        reason: str,
+        *,
+        announce: bool = False,
+        patience_seconds: float | None = _FAREWELL_SECONDS,
+    ) -> None:
         """Removes what nobody waits for; an unreachable API is waited for.
 
         Args:
             entry: what to remove.
             reason: for the journal and the event.
             announce: whether to announce the end of one that does not run.
+            patience_seconds: as for `remove`.
         """
-        while not self._stop.is_set() and self.entries.get(entry.record.id) is entry:
+        if entry.leaving:
+            await entry.gone.wait()
+            return
+        entry.leaving = True
+        while not self._stop.is_set() and not entry.gone.is_set():
             try:
-                if entry.running or announce:
-                    await self.remove(entry, reason)
-                else:
-                    release = await self._tools.ledger.bury(entry.book, None)
-                    release()
-                    await self._bury_rest(entry, reason)
+                await self.remove(
+                    entry, reason, announce=announce, patience_seconds=patience_seconds
+                )
             except ApiError:
                 await self._tools.clock.sleep(_RESTART_SECONDS)
             except RecordLost:
@@ -296,9 +343,9 @@ class Registry:
                 trace = "".join(traceback.format_exception(error))
                 self._tools.journal.emit(RunnerCrashed("-", repr(error), trace))
 
-        assert self._tasks is not None  # noqa: S101 - only called while running
         # In a context of its own: what lives on does not belong to the trace of who began it.
-        self._tasks.create_task(guarded(), context=contextvars.Context())
+        # Once the process has stopped, what is left is for its next recovery.
+        self._begin(guarded(), work, context=contextvars.Context())
 
     def outcome(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Runs work as a task of the supervisor; what it raises goes to whoever waits."""
@@ -319,9 +366,28 @@ class Registry:
 
         # A caller that went away does not ask for the exception.
         outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
-        assert self._tasks is not None  # noqa: S101 - only called while running
-        self._tasks.create_task(carried())
+        if not self._begin(carried(), work):
+            outcome.set_exception(ServiceUnavailable("stopping"))
         return outcome
+
+    def _begin(
+        self,
+        wrapper: Coroutine[Any, Any, None],
+        work: Coroutine[Any, Any, Any],
+        *,
+        context: contextvars.Context | None = None,
+    ) -> bool:
+        """Makes a task of the wrapped work; returns False when there is no place for it."""
+        assert self._tasks is not None  # noqa: S101 - it runs before anything else does
+        try:
+            task = self._tasks.create_task(wrapper, context=context)
+        except RuntimeError:
+            wrapper.close()
+            work.close()
+            return False
+        # A task that is cancelled before its first step has not touched the work.
+        task.add_done_callback(lambda _: work.close())
+        return True
 
     async def carry(self, work: Coroutine[Any, Any, T]) -> T:
         """Finishes the work even when its caller goes away."""
@@ -338,7 +404,12 @@ class Registry:
         """Returns the wire status of one connection."""
         if entry.removed:
             return Status.DISCONNECTED
-        return entry.runner.status if entry.running else entry.record.status
+        if entry.running:
+            return entry.runner.status
+        if entry.record.status is Status.DISCONNECTED:
+            return Status.DISCONNECTED
+        # Not dialled yet since the process began: what is stored is of an earlier one.
+        return Status.RECONNECTING if entry.record.session else Status.CONNECTING
 
     def statistics(self, entry: Entry) -> Statistics:
         """Returns the counts of one connection."""

@@ -24,7 +24,9 @@ class Replies:
         """
         if len(self._waiting) >= self._max_pending:
             raise LimitReached(limit="pending sends of a connection", maximum=self._max_pending)
-        reply = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        # A caller that failed to write does not ask what became of its reply.
+        reply.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting[prefix] = reply
         return reply
 

@@ -42,8 +42,11 @@ from websocketmanager.ports import Clock, Dialer, DialTarget, Dice, Journal, Soc
 from websocketmanager.service.announcements import Announcer
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
-from websocketmanager.service.pump import Pump
+from websocketmanager.service.pump import PUBLISHING_BEHIND, Pump
 from websocketmanager.service.replies import Replies
+
+#: How long publishing must keep up before it is told that it does.
+_CALM_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,9 @@ class Runner:
         self._timers: dict[life.Timer, asyncio.Task[None]] = {}
         self._attempt: _Attempt | None = None
         self._writing = 0
+        self._calm = asyncio.Event()
+        self._floods = 0
+        self._calming: asyncio.Task[None] | None = None
         self.sent = 0
         self.sent_bytes = 0
         self.dials = 0
@@ -116,6 +122,10 @@ class Runner:
     def status(self) -> Status:
         """The wire status now."""
         return self._machine.status
+
+    def count_on(self, before: Runner) -> None:
+        """Goes on with the counts of the runner that it replaces."""
+        self.sent, self.sent_bytes, self.dials = before.sent, before.sent_bytes, before.dials
 
     def farewell(self, reason: str) -> Draft:
         """Returns the last event of a connection that a caller ends."""
@@ -139,6 +149,8 @@ class Runner:
                     self._advance(await self._inbox.get())
                 self._cancel_all()
         finally:
+            if self._machine.state in {life.State.OPEN, life.State.CLOSING}:
+                self._pump.end_session(self._tools.clock.now(), FailureKind.INTERNAL.value)
             self._replies.fail_all("the connection is over")
             self.tried.set()
             self.finished.set()
@@ -397,12 +409,12 @@ class Runner:
         assert socket is not None  # noqa: S101 - started by _open_session
         while True:
             await clock.sleep(policy.ping_interval_seconds)
-            received = attempt.received
+            received, blocked = attempt.received, self._pump.full
             try:
                 async with clock.timeout(policy.ping_timeout_seconds):
                     await socket.ping()
             except TimeoutError:
-                if attempt.received != received or self._pump.full:
+                if attempt.received != received or blocked or self._pump.full:
                     continue
                 message = f"no sign of life within {policy.ping_timeout_seconds:g} s of a ping"
                 failure = Failure(FailureKind.PING_TIMEOUT, message)
@@ -420,6 +432,12 @@ class Runner:
 
     def tell_degraded(self, cause: str, detail: str, count: int) -> None:
         """The pump delivers worse than promised."""
+        if cause == PUBLISHING_BEHIND:
+            self._calm.clear()
+            self._floods += 1
+            if self._calming is not None:
+                return  # told, and not taken back yet
+            self._calming = self._spawn(self._wait_calm())
         connection_id = self._book.record.id
         self._tools.journal.emit(Degraded(connection_id, cause, detail))
         now = self._tools.clock.now()
@@ -427,6 +445,26 @@ class Runner:
 
     def tell_restored(self, cause: str, count: int) -> None:
         """The pump delivers as promised again, after dropping `count` messages."""
+        if cause == PUBLISHING_BEHIND and self._calming is not None:
+            self._calm.set()
+            return
+        self._announce_restored(cause, count)
+
+    async def _wait_calm(self) -> None:
+        """Takes `publishing_behind` back once it stayed away for a while.
+
+        A buffer at its bound fills and empties many times a second: one event for each would be
+        more than the messages.
+        """
+        floods = -1
+        while floods != self._floods:
+            await self._calm.wait()
+            floods = self._floods
+            await self._tools.clock.sleep(_CALM_SECONDS)
+        self._calming = None
+        self._announce_restored(PUBLISHING_BEHIND, 0)
+
+    def _announce_restored(self, cause: str, count: int) -> None:
         connection_id = self._book.record.id
         if count:
             self._tools.journal.emit(MessagesDropped(connection_id, count, cause))
@@ -453,3 +491,5 @@ class Runner:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        if self._calming is not None:
+            self._calming.cancel()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from websocketmanager.domain import lifecycle as life
 from websocketmanager.domain.facts import (
     ConnectionCreated,
     RecordIgnored,
@@ -32,6 +31,7 @@ from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import (
     ApiError,
     ApiUnavailable,
+    ConnectionEnded,
     ConnectionNotFound,
     FirstDialFailed,
     InvalidArgument,
@@ -79,10 +79,10 @@ class Supervisor:
 
         Raises:
             AddressRefused, NameInUse, LimitReached, FirstDialFailed, ApiError,
-            ServiceUnavailable: as their names say; no record is left behind.
+            ConnectionEnded, ServiceUnavailable: as their names say; no record is left behind.
         """
         self._refuse_unless_serving()
-        await self._tools.dialer.judge(spec.url)
+        await self._judge(spec.url)
         creation = self._registry.outcome(self._find_or_create(spec))
         try:
             entry, created = await asyncio.shield(creation)
@@ -103,7 +103,8 @@ class Supervisor:
         return tuple(
             self._registry.view(entry)
             for entry in self._registry.entries.values()
-            if all(entry.record.spec.tags.get(key) == value for key, value in filters)
+            if not entry.removed
+            and all(entry.record.spec.tags.get(key) == value for key, value in filters)
         )
 
     async def disconnect(self, connection_id: ConnectionId) -> None:
@@ -182,6 +183,14 @@ class Supervisor:
 
     # --- connect, in parts --------------------------------------------------------------------
 
+    async def _judge(self, url: str) -> None:
+        """Refuses early what the policy refuses; a slow name is left to the dial."""
+        try:
+            async with self._tools.clock.timeout(self._tools.policy.default_timeout_seconds):
+                await self._tools.dialer.judge(url)
+        except TimeoutError:
+            return
+
     async def _find_or_create(self, spec: ConnectionSpec) -> tuple[Entry, bool]:
         """Returns the connection, and whether this call has made it."""
         if not spec.name:
@@ -195,6 +204,7 @@ class Supervisor:
             if entry is not None and entry.ending:
                 self._registry.spawn(self._registry.remove_quietly(entry, "its name is used again"))
                 await entry.gone.wait()
+                self._refuse_unless_serving()
                 entry = None
             if entry is None:
                 etag = await self._etag_of_free_name(connection_id, spec)
@@ -254,13 +264,18 @@ class Supervisor:
             entry = self._registry.make_entry(
                 record, etag=etag, stored=etag is not None, resumed=False
             )
-            await self._index.add(connection_id)
             try:
+                await self._index.add(connection_id)
                 await self._tools.ledger.open(entry.book)
             except ApiError:
+                # What a failed creation of a name leaves is overwritten by the next one.
                 if not spec.name:
                     self._registry.spawn(self._registry.scrub(entry))
                 raise
+            except RecordLost as error:
+                raise NameInUse(
+                    name=spec.name, connection_id=connection_id, fields=(str(error),)
+                ) from error
         finally:
             self._reserved -= 1
         if spec.options.reconnect.first_dial is FirstDial.RETRY:
@@ -271,17 +286,22 @@ class Supervisor:
         return entry
 
     async def _first_answer(self, entry: Entry, spec: ConnectionSpec) -> ConnectionView:
-        if spec.options.reconnect.first_dial is FirstDial.FAIL:
+        waits = spec.options.reconnect.first_dial is FirstDial.FAIL
+        if waits:
             await entry.runner.tried.wait()
         failure = entry.runner.first_failure
-        if entry.runner.end is life.EndReason.FIRST_DIAL_FAILED and failure is not None:
+        if waits and entry.runner.end is not None and failure is not None:
             await entry.runner.finished.wait()
-            await self._removed_in_time(entry, "first dial failed")
+            if entry.ending:
+                await self._removed_in_time(entry, "first dial failed")
+            # Else it was there before this call, and stays as it was: ended.
             raise FirstDialFailed(
                 url=redact(spec.url), error_type=failure.kind.value, problem=failure.message
             )
-        if self.state == "stopping" or entry.removed:
+        if self.state == "stopping":
             raise ServiceUnavailable("stopping")
+        if entry.removed:
+            raise ConnectionEnded(connection_id=entry.record.id, problem="it was disconnected")
         try:
             # An answer that a crash could undo would be a lie.
             async with self._tools.clock.timeout(self._tools.policy.default_timeout_seconds):
@@ -344,7 +364,7 @@ class Supervisor:
         if not entry.running:
             raise NotConnected(
                 connection_id=connection_id,
-                status=entry.record.status.value,
+                status=self._registry.status(entry).value,
                 next_attempt_at="",
             )
         return entry.runner

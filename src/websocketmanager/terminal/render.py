@@ -58,5 +58,6 @@ def _status(one: pb.WebSocketConnection) -> Text:
     if one.degraded:
         text.append(f"\ndegraded: {printable(', '.join(one.degraded))}", style="magenta")
     if one.status != "connected" and one.HasField("cause"):
-        text.append(f"\n{printable(one.cause.error_type)}", style="dim")
+        cause = f"{one.cause.error_type}: {one.cause.message}"
+        text.append(f"\n{printable(cause)}", style="dim")
     return text
