@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-# Locked installs must resolve to exactly the locked set, on any machine.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The lock is complete: pip must neither resolve nor look for anything newer.
+LOCKED := install --require-hashes --no-deps -r
 PYTEST_WORKERS ?= 2
 
-.PHONY: run check test lint format types layers protos docs lock clean help
+.PHONY: run check long test lint format types layers protos docs lock clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,13 +19,13 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python requirements/run.txt pyproject.toml
 	@echo "setting up $(VENV) (locked, with hashes)"
-	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) $(LOCKED) requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "adding the development tools (locked, with hashes)"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) $(LOCKED) requirements/dev.txt
 	@touch $@
 
 run: $(VENV)/.run ## embedded API + service + demo feed in one process; ARGS="--duration 10"
@@ -37,6 +38,9 @@ check: $(VENV)/.dev ## format, lint, types, layers, generated files, tests
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python tools/generate.py --check
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outage
+	@WEBSOCKETMANAGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/system -m long $(ARGS)
 
 test: $(VENV)/.dev ## tests only; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)

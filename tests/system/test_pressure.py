@@ -20,7 +20,7 @@ def _tiny(messages: int) -> pb.ConnectionOptions:
 
 
 async def test_a_full_buffer_pauses_the_reader_and_loses_nothing() -> None:
-    count = 1000
+    count = 300
     start = asyncio.Event()
     async with (
         running_scripted_api() as api,
