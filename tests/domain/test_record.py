@@ -139,6 +139,14 @@ def test_members_of_the_wrong_shape_are_refused(member: str) -> None:
         from_json("k", json.dumps(value))
 
 
+@pytest.mark.parametrize("member", ["created_at", "last_heartbeat", "connected_at", "session"])
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+def test_numbers_that_are_none_are_refused(member: str, number: str) -> None:
+    text = json.dumps(json.loads(to_json(RECORD)) | {member: "PLACE"}).replace('"PLACE"', number)
+    with pytest.raises(RecordUnreadable):
+        from_json("k", text)
+
+
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_any_json_is_read_or_refused(junk: object) -> None:
     for member in json.loads(to_json(RECORD)):

@@ -111,12 +111,6 @@ async def _wait_sessions_told(api: ScriptedApi, sessions: dict[str, int]) -> Non
         read = len(published)
 
 
-async def test_everything_comes_back_after_a_crash() -> None:
-    await _crash_while_streaming(40, 5.0, seed=1)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_two_hundred_connections_come_back_after_a_crash() -> None:
     await _crash_while_streaming(200, 2.0, seed=2)
 
@@ -140,17 +134,23 @@ class Universe:
     names: set[str] = field(default_factory=set)
     number: int = 0
 
-    async def storm(self, service: ServiceProcess, kill_at: int) -> None:
-        """Calls at random until the service is dead: at the API's call number `kill_at`."""
-        calls = 0
+    async def storm(self, service: ServiceProcess) -> None:
+        """Calls at random until the service is dead, somewhere within one of the API's calls."""
+        # Half of the time within the save of a record: what was to follow it is never done.
+        inside_save = self.dice.random() < 0.5
+        left = self.dice.randint(1, 60 if inside_save else 250)
+        dead = False
 
         def script(call: Call) -> Trouble | None:
-            nonlocal calls
-            calls += 1
-            if calls == kill_at:
+            nonlocal left, dead
+            if dead:
+                return Trouble(grpc.StatusCode.UNAVAILABLE)
+            save = call.operation == "State.SaveState" and record_id(call.request.key)
+            left -= 1 if save or not inside_save else 0
+            if left == 0:
                 service.kill()
-            # The effect of the last call is had or not: both happen.
-            return Trouble(grpc.StatusCode.UNAVAILABLE) if calls > kill_at else None
+                dead = True
+            return None  # this call still has its effect; nobody hears of it
 
         self.api.script = script
         async with asyncio.TaskGroup() as group:
@@ -232,7 +232,7 @@ async def _crash_at_random_points(rounds: int, seed: int) -> None:
             async with running_process(api.port) as service:
                 await service.wait_ready()
                 await universe.assert_kept(service)
-                await universe.storm(service, kill_at=dice.randint(1, 250))
+                await universe.storm(service)
         async with running_process(api.port, shutdown_grace_seconds=10) as service:
             await service.wait_ready()
             await universe.assert_kept(service)

@@ -7,6 +7,7 @@ damages what a newer one wrote.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -158,7 +159,7 @@ def from_json(key: str, text: str) -> Record:
         )
     try:
         return _from_mapping(value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordUnreadable(
             key=key, problem=f"member missing or of the wrong shape: {error!r}"
         ) from error
@@ -178,18 +179,18 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         id=ConnectionId(_text(value["id"])),
         spec=spec,
         status=Status(value["status"]),
-        created_at=float(value["created_at"]),
+        created_at=_number(value["created_at"]),
         instance_id=InstanceId(_text(value["instance_id"])),
         declared_topic=_topic(value.get("declared_topic", value.get("topic"))),
         declared_tags=_tags(value.get("declared_tags", value["tags"])),
         answered=bool(value.get("answered", True)),
         connected_at=_time(value.get("connected_at")),
         disconnected_at=_time(value.get("disconnected_at")),
-        last_heartbeat=float(value.get("last_heartbeat", 0.0)),
+        last_heartbeat=_number(value.get("last_heartbeat", 0.0)),
         session=int(value.get("session", 0)),
         event=int(value.get("event", 0)),
         recent_events=tuple(
-            RecordedEvent(int(e["number"]), _text(e["name"]), float(e["at"]), dict(e["data"]))
+            RecordedEvent(int(e["number"]), _text(e["name"]), _number(e["at"]), dict(e["data"]))
             for e in value.get("recent_events", ())
         ),
         owner_epoch=int(value.get("owner_epoch", 1)),
@@ -239,7 +240,14 @@ def _topic(value: Any) -> Topic | None:
 
 
 def _time(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a finite number expected")
+    return number
 
 
 def _text(value: Any) -> str:
