@@ -10,7 +10,7 @@ WORKDIR /build
 RUN python -m venv --without-pip /opt/websocketmanager
 # Requirements first: this layer is rebuilt only when the lock changes.
 COPY requirements/run.txt requirements/run.txt
-RUN python -m pip --python /opt/websocketmanager/bin/python install --require-hashes -r requirements/run.txt
+RUN python -m pip --python /opt/websocketmanager/bin/python install --require-hashes --no-deps -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 # The lock holds the build back end too; once the project is installed, it goes.
