@@ -211,7 +211,7 @@ class _House:
             tasks.create_task(self.recovery.run())
             await self.recovery.finished.wait()
             self.grpc.set_serving(True)
-            self.journal.emit(ReadinessChanged(True, ""))
+            self.journal.emit(ReadinessChanged(True, "nothing"))
             app.ready.set()
 
     async def _end(self, app: App, heartbeat: Heartbeat, connections: asyncio.Task[None]) -> None:

@@ -72,7 +72,7 @@ class RecoveryDelayed(Fact):
 class ReadinessChanged(Fact):
     """Readiness opened or closed; `missing` says what is missing."""
 
-    SENTENCE = "ready: {ready} {missing}"
+    SENTENCE = "ready: {ready}, missing: {missing}"
     ready: bool
     missing: str
 
