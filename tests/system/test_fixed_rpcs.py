@@ -112,7 +112,7 @@ async def test_the_whole_job_with_ten_thousand_messages() -> None:
     assert set(api.operations()) - {"Pubsub.PublishEvents", "Pubsub.PublishStream"} <= FIXED
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3))])
 async def test_trouble_in_every_tenth_call_loses_and_disorders_nothing(seed: int) -> None:
     async with (
         running_scripted_api() as api,
