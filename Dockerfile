@@ -12,6 +12,7 @@ RUN python -m venv --without-pip /opt/websocketmanager
 COPY requirements/run.txt requirements/run.txt
 RUN python -m pip --python /opt/websocketmanager/bin/python install --require-hashes --no-deps -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY config/profiles config/profiles
 COPY src src
 # The lock holds the build back end too; once the project is installed, it goes.
 RUN python -m pip --python /opt/websocketmanager/bin/python install --no-deps --no-build-isolation . \

@@ -189,6 +189,85 @@ def test_an_unreachable_service_says_how_to_start_one() -> None:
     assert "websocketmanager serve" in ran.err
 
 
+# --- one connection: get, update, watch, tail --connection --------------------------------------
+
+
+def test_get_tells_statistics_and_transitions(dev: Dev) -> None:
+    (row,) = dev.run("get", "name:demo-ticker").rows
+    assert row["connection"]["name"] == "demo-ticker"
+    assert row["statistics"]["messages_per_second_60s"] > 0
+    numbers = [one["event"] for one in row["transitions"]]
+    assert numbers == sorted(numbers)
+    assert row["transitions"][0]["state"] == "connecting"
+
+
+def test_update_changes_everything_at_once(dev: Dev, tmp_path: Path) -> None:
+    assert dev.run("connect", f"{dev.feed}/stream", "--name", "changing").code == 0
+    one = json.dumps({"key": "a", "subscribe": {"text": "+a"}, "unsubscribe": {"text": "-a"}})
+    ran = dev.run(
+        "update", "name:changing", "--topic", "new.topic", "--tag", "k=v", "--add", one
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    (row,) = ran.rows
+    assert (row["topic"], row["tags"]) == ("new.topic", {"k": "v"})
+    assert [one["key"] for one in row["options"]["subscriptions"]] == ["a"]
+    file = tmp_path / "all.yaml"
+    file.write_text("- {key: b, subscribe: {text: '+b'}}\n")
+    (row,) = dev.run(
+        "update", "name:changing", "--no-topic", "--no-tags", "--set", str(file)
+    ).rows  # fmt: skip
+    assert (row["topic"], row["tags"]) == ("", {})
+    assert [one["key"] for one in row["options"]["subscriptions"]] == ["b"]
+    (row,) = dev.run("update", "name:changing", "--remove", "b").rows
+    assert row["options"]["subscriptions"] == []
+    (row,) = dev.run("update", "name:changing", "--set", "-", stdin=b"[]").rows
+    watched = dev.run("watch", "name:changing", "--after", "0", "--count", "2")
+    assert [one["state"] for one in watched.rows] == ["connecting", "connected"]
+    assert [one["event"] for one in watched.rows] == [1, 2]
+    assert watched.rows[0]["data"]["connection_id"] == connection_id_of_name("changing")
+    assert dev.run("disconnect", "name:changing").code == 0
+
+
+def test_watch_ends_when_its_time_is_over(dev: Dev) -> None:
+    assert dev.run("watch", "--tag", "demo=never", "--duration", "0.1") == Ran(0, b"", "")
+
+
+def test_tail_of_a_connection_shows_its_messages(dev: Dev) -> None:
+    ran = dev.run("tail", "--connection", "name:demo-binary", "--count", "3", "--max-bytes", "4")
+    assert ran.code == 0, ran.err
+    assert len(ran.rows) == 3
+    for row in ran.rows:
+        assert row["topic"] == "websocketmanager.demo.binary"
+        assert (row["size"], len(row["base64"])) == (QUOTE.size, 8)
+    raw = dev.run("tail", "--connection", "name:demo-binary", "--count", "2", "--raw").out
+    assert len(raw) == 2 * QUOTE.size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["get", MISSING], 4, MISSING),
+        (["watch", MISSING], 4, MISSING),
+        (["watch", "--after", "3"], 2, "after_event: needs id"),
+        (["tail", "--connection", MISSING], 4, MISSING),
+        (["tail"], 2, "TOPIC or --connection"),
+        (["tail", "a.b", "--connection", MISSING], 2, "TOPIC or --connection"),
+        (["update", MISSING], 2, "request: must change"),
+        (["update", MISSING, "--no-topic"], 4, MISSING),
+        (["update", MISSING, "--add", "{"], 2, "--add"),
+        (["update", MISSING, "--set", "/does/not/exist"], 2, "cannot be read"),
+        (["update", MISSING, "--add", '{"key":"a"}'], 2, "subscriptions.add[0].subscribe"),
+    ],
+)
+def test_failures_of_one_connections_commands(
+    dev: Dev, arguments: list[str], code: int, says: str
+) -> None:
+    ran = dev.run(*arguments)
+    assert (ran.code, ran.out) == (code, b""), ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
 # --- tail ---------------------------------------------------------------------------------------
 
 

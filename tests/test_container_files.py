@@ -178,6 +178,8 @@ def test_the_copied_files_are_enough_to_build_the_project(
         (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
         assert b"websocketmanager = websocketmanager.cli:main" in archive.read(entry_points)
     assert "websocketmanager/__main__.py" in names
+    shipped = {name.partition("/profiles/")[2] for name in names if "/profiles/" in name}
+    assert shipped == {file.name for file in (ROOT / "config" / "profiles").iterdir()}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -302,7 +302,14 @@ def test_the_shipped_environment_holds_every_key_with_its_default() -> None:
     assert list(environ) == [key.name for key in KEYS.values()]
     assert load(environ=environ) == Settings()
     unset = [name for name, value in environ.items() if not value]
-    assert unset == ["AdvertisedHost", "VIRTUFIN_API_KEY", "InstanceId", "AllowedHosts"]
+    assert unset == [
+        "AdvertisedHost",
+        "VIRTUFIN_API_KEY",
+        "InstanceId",
+        "AllowedHosts",
+        "SecretsFolder",
+        "ProfilesFolder",
+    ]
 
 
 def test_the_documentation_lists_every_key_with_its_option() -> None:

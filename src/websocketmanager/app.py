@@ -11,10 +11,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import websocketmanager
 from websocketmanager.adapters.peers import GrpcPeers
+from websocketmanager.adapters.profile_files import packaged_folder, read_profiles
+from websocketmanager.adapters.regex import compile_regex
+from websocketmanager.adapters.secrets import FolderAndEnvironmentSecrets
 from websocketmanager.adapters.system import SystemClock, SystemDice
 from websocketmanager.adapters.telemetry import Telemetry, running_telemetry
 from websocketmanager.adapters.virtufin_api import ApiSettings, VirtufinApi
@@ -31,8 +35,10 @@ from websocketmanager.domain.facts import (
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import InstanceId, Status
 from websocketmanager.domain.policy import ServicePolicy
+from websocketmanager.domain.profiles import Profile
 from websocketmanager.domain.readiness import Readiness
 from websocketmanager.errors import ApiError, WebSocketManagerError
+from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.leases import Heartbeat
@@ -43,6 +49,7 @@ from websocketmanager.service.recovery import Recovery
 from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
 from websocketmanager.service.supervisor import Supervisor
+from websocketmanager.service.timers import Timers
 from websocketmanager.settings import Settings
 from websocketmanager.web.server import WebServer
 
@@ -90,9 +97,10 @@ async def running_app(
         OSError: a port cannot be bound.
         InstanceIdInUse: another live process has the instance id, now or later.
         RecordUnreadable: the index of this instance was written by a newer version.
+        SettingsInvalid: with every fault of every profile.
     """
     async with _telemetry(settings, environ or {}) as telemetry:
-        house = _House(settings, telemetry)
+        house = _House(settings, telemetry, environ or {})
         try:
             async with house.running() as app:
                 yield app
@@ -103,7 +111,9 @@ async def running_app(
 class _House:
     """All parts of one process, made but not started."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, environ: Mapping[str, str]
+    ) -> None:
         self.settings = settings
         self.telemetry = telemetry
         self.journal = telemetry.journal
@@ -127,6 +137,8 @@ class _House:
         self.ledger = Ledger(self.api, outbox, clock, dice, self.journal)
         index = Index(self.api, policy.instance_id)
         dialer = WebSocketDialer(AddressPolicy.of(settings.allowed_hosts), clock=clock)
+        self.timers = Timers(clock, self.journal)
+        folder = Path(settings.secrets_folder) if settings.secrets_folder else None
         tools = Tools(
             clock=clock,
             dice=dice,
@@ -135,6 +147,10 @@ class _House:
             ledger=self.ledger,
             pacer=Pacer(clock, spacing_seconds=policy.dial_spacing_seconds),
             policy=policy,
+            secrets=FolderAndEnvironmentSecrets(lambda: environ, folder),
+            timers=self.timers,
+            exclusives=Exclusives(),
+            compile_regex=compile_regex,
         )
         self.registry = Registry(tools, index, self.lane)
         self.supervisor = Supervisor(tools, self.api, index, self.registry)
@@ -146,9 +162,11 @@ class _House:
             host=settings.bind_host,
             port=settings.grpc_port,
             limits=policy.limits,
+            compile_regex=compile_regex,
             clock=clock,
             journal=self.journal,
             tracer=telemetry.tracer,
+            profiles=profiles_of(settings),
         )
         self.web = WebServer(
             host=settings.bind_host,
@@ -189,7 +207,12 @@ class _House:
                 web = tasks.create_task(self.web.serve())
                 parts = [
                     tasks.create_task(work)
-                    for work in (self.lane.run(), self.ledger.run(), self._begin(heartbeat, app))
+                    for work in (
+                        self.lane.run(),
+                        self.ledger.run(),
+                        self.timers.run(),
+                        self._begin(heartbeat, app),
+                    )
                 ]
                 connections = tasks.create_task(self.registry.run())
                 yield app
@@ -314,8 +337,17 @@ async def _telemetry(settings: Settings, environ: Mapping[str, str]) -> AsyncIte
         await asyncio.to_thread(running.__exit__, None, None, None)
 
 
+def profiles_of(settings: Settings) -> Mapping[str, Profile]:
+    """Returns the profiles that `Connect` may name.
+
+    Raises:
+        SettingsInvalid: with every fault of every file.
+    """
+    folder = Path(settings.profiles_folder) if settings.profiles_folder else packaged_folder()
+    return read_profiles(folder, compile_regex=compile_regex, limits=_limits(settings))
+
+
 def _policy(settings: Settings, incarnation: str) -> ServicePolicy:
-    limits = Limits()
     return ServicePolicy(
         instance_id=InstanceId(settings.instance_id),
         incarnation=incarnation,
@@ -331,12 +363,17 @@ def _policy(settings: Settings, incarnation: str) -> ServicePolicy:
         disconnected_retention_seconds=settings.disconnected_retention_seconds,
         api_max_message_bytes=settings.api_max_message_bytes,
         lifecycle_type_prefix=settings.lifecycle_type_prefix,
-        limits=replace(
-            limits,
-            max_connections=settings.max_connections,
-            max_buffer_bytes=settings.max_buffer_bytes,
-            max_message_bytes=min(limits.max_message_bytes, settings.api_max_message_bytes),
-        ),
+        limits=_limits(settings),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = Limits()
+    return replace(
+        limits,
+        max_connections=settings.max_connections,
+        max_buffer_bytes=settings.max_buffer_bytes,
+        max_message_bytes=min(limits.max_message_bytes, settings.api_max_message_bytes),
     )
 
 

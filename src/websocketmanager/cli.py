@@ -11,10 +11,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,13 +25,14 @@ from websocketmanager.domain.identity import connection_id_of_name
 from websocketmanager.domain.model import FirstDial, Format
 from websocketmanager.errors import Fault, SettingsInvalid, WebSocketManagerError
 from websocketmanager.settings import KEYS, Settings, parse_file, sources
-from websocketmanager.terminal import lines, render
+from websocketmanager.terminal import lines, live, render
 from websocketmanager.terminal.exits import MEANINGS, Exit
 from websocketmanager.terminal.failures import explain
 from websocketmanager.terminal.options import Command, Source, with_settings
 from websocketmanager.terminal.preflight import check_api, check_ports, host_port
 from websocketmanager.terminal.received import Received
 from websocketmanager.terminal.remote import Service, open_api, open_service
+from websocketmanager.terminal.subscriptions import subscription, subscriptions
 from websocketmanager.terminal.tail import print_events
 
 #: A gRPC deadline leaves the service this long beyond the wait it was asked for, in seconds.
@@ -259,7 +260,10 @@ Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="dead
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines, even on a terminal")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="connection id, or name:NAME")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="repeatable")]
+Count = Annotated[int | None, typer.Option(min=0, help="end after so many")]
+Duration = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="end after so long")]
 _LOCAL = "localhost:15002"
+T = TypeVar("T")
 
 
 @cli.command()
@@ -273,6 +277,13 @@ def connect(
     first_dial: Annotated[FirstDial, typer.Option(help="what a failure means")] = FirstDial.FAIL,
     format: Annotated[Format, typer.Option(help="what an event's data holds")] = Format.RAW,
     markers: Annotated[bool, typer.Option(help="publish stream.started, gap, ended")] = True,
+    profile: Annotated[str, typer.Option(help="ready-made options of a venue")] = "",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="what the profile asks for, as symbol=a,b; repeatable"
+        ),
+    ] = None,
     timeout: Timeout = 30.0,
     server: Server = _LOCAL,
     json: AsJson = False,
@@ -282,7 +293,9 @@ def connect(
         url=url,
         name=name,
         topic=topic,
-        tags=_tags(tag),
+        tags=_pairs(tag, "--tag"),
+        profile=profile,
+        profile_parameters=_pairs(parameter, "--parameter"),
         auto_reconnect=auto_reconnect,
         options=pb.ConnectionOptions(
             reconnect=pb.ReconnectOptions(first_dial=_FIRST_DIALS[first_dial]),
@@ -306,7 +319,7 @@ def list_(
     tag: Tags = None, timeout: Timeout = 10.0, server: Server = _LOCAL, json: AsJson = False
 ) -> None:
     """Lists the connections that carry all the given tags."""
-    wanted = _tags(tag)
+    wanted = _pairs(tag, "--tag")
 
     async def call(service: Service) -> None:
         connections = await service.list(wanted, timeout_seconds=timeout)
@@ -381,49 +394,213 @@ def send(
 
 
 @cli.command()
+def get(id: Id, timeout: Timeout = 10.0, server: Server = _LOCAL, json: AsJson = False) -> None:
+    """Shows one connection: how it does, and its last transitions."""
+    connection_id = _connection_id(id)
+
+    async def call(service: Service) -> None:
+        answer = await service.get(connection_id, timeout_seconds=timeout)
+        if _for_programs(json):
+            _print(lines.json_line(lines.as_mapping(answer)))
+        else:
+            live.show_detail(Console(), answer)
+
+    _call(server, call)
+
+
+@cli.command()
+def update(
+    *,
+    id: Id,
+    topic: Annotated[str | None, typer.Option(help="publish there from now on")] = None,
+    no_topic: Annotated[bool, typer.Option("--no-topic", help="publish no more")] = False,
+    tag: Tags = None,
+    no_tags: Annotated[bool, typer.Option("--no-tags", help="remove all tags")] = False,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(metavar="JSON", help="a subscription, by its key; repeatable"),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="a subscription's key; repeatable")
+    ] = None,
+    set_: Annotated[
+        Path | None,
+        typer.Option(
+            "--set",
+            metavar="FILE",
+            help="the list of all subscriptions, in JSON or YAML; - reads stdin",
+            allow_dash=True,
+        ),
+    ] = None,
+    timeout: Timeout = 15.0,
+    server: Server = _LOCAL,
+    json: AsJson = False,
+) -> None:
+    """Changes topic, tags (all that are given are all there are) and subscriptions at once."""
+    request = pb.UpdateRequest(id=_connection_id(id))
+    if topic is not None or no_topic:
+        request.topic = "" if no_topic else topic or ""
+    if tag or no_tags:
+        request.tags.tags.update(_pairs(tag, "--tag"))
+        request.tags.SetInParent()
+    if add or remove:
+        request.subscriptions.add.extend(_told(subscription, one, "--add") for one in add or ())
+        request.subscriptions.remove.extend(remove or ())
+    if set_ is not None:
+        whole = request.subscriptions.set
+        whole.SetInParent()
+        whole.subscriptions.extend(_told(subscriptions, _text_of(set_, "--set"), "--set"))
+
+    async def call(service: Service) -> None:
+        one = await service.update(request, timeout_seconds=timeout)
+        if _for_programs(json):
+            _print(lines.json_line(lines.as_mapping(one)))
+        else:
+            _print(f"updated  {one.id}")
+
+    _call(server, call)
+
+
+@cli.command()
+def watch(
+    *,
+    id: Annotated[str, typer.Argument(metavar="[ID]", help="connection id, or name:NAME")] = "",
+    tag: Tags = None,
+    after: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="EVENT", help="first those behind this number; needs ID"),
+    ] = None,
+    count: Count = None,
+    duration: Duration = None,
+    server: Server = _LOCAL,
+    json: AsJson = False,
+) -> None:
+    """Prints lifecycle events as they happen, of all connections or of one."""
+    filters = [pb.TagFilter(key=key, value=value) for key, value in _pairs(tag, "--tag").items()]
+    request = pb.WatchRequest(
+        id=_connection_id(id) if id else "", filters=filters, after_event=after
+    )
+    console = Console()
+
+    def write(notice: pb.WatchResponse) -> None:
+        if _for_programs(json):
+            _print(live.notice_json(notice))
+        else:
+            live.show_notice(console, notice)
+
+    async def call(service: Service) -> None:
+        async with service.watch(request) as notices:
+            await _follow(notices, write, count=count, seconds=duration)
+
+    _call(server, call)
+
+
+def _tail_connection(
+    connection_id: str,
+    *,
+    server: str,
+    raw: bool,
+    json: bool,
+    max_bytes: int,
+    count: int | None,
+    seconds: float | None,
+) -> None:
+    def write(seen: pb.TailResponse) -> None:
+        if raw:
+            _print_bytes(seen.data)
+        elif _for_programs(json):
+            _print(live.tailed_json(seen, connection_id))
+        else:
+            for line in live.tailed_lines(seen):
+                _print(line)
+
+    async def call(service: Service) -> None:
+        request = pb.TailRequest(id=connection_id, max_message_bytes=max_bytes)
+        async with service.tail(request) as messages:
+            await _follow(messages, write, count=count, seconds=seconds)
+
+    _call(server, call)
+
+
+@cli.command()
 @_with_settings("api_host", "api_grpc_port")
 def tail(
     *,
     source: Source,
-    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
-    count: Annotated[int | None, typer.Option(min=0, help="end after so many")] = None,
-    duration: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="end after so long")
-    ] = None,
+    topic: Annotated[str, typer.Argument(metavar="[TOPIC]")] = "",
+    connection: Annotated[
+        str,
+        typer.Option(metavar="ID", help="messages of this connection, in place of a topic: lossy"),
+    ] = "",
+    max_bytes: Annotated[
+        int, typer.Option(min=0, help="of each message, with --connection; 0: all")
+    ] = 0,
+    server: Server = _LOCAL,
+    count: Count = None,
+    duration: Duration = None,
     raw: Annotated[bool, typer.Option("--raw", help="the exact bytes and nothing else")] = False,
     json: AsJson = False,
 ) -> None:
-    """Prints the events of a topic as they come, through the API's Subscribe."""
+    """Prints the events of a topic as they come, or the messages of one connection.
+
+    A topic is read through the API's Subscribe; --connection asks the service, which shows what
+    it can without slowing the connection, and says how much it skipped.
+    """
+    if bool(topic) == bool(connection):
+        raise typer.BadParameter("give one of both: TOPIC or --connection ID")
+    if connection:
+        _tail_connection(
+            _connection_id(connection),
+            server=server,
+            raw=raw,
+            json=json,
+            max_bytes=max_bytes,
+            count=count,
+            seconds=duration,
+        )
+        return
     settings = source.settings()
     write = _event_writer(raw=raw, json=json)
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     async def work() -> None:
-        stop = Stop()
-        stop.listen()
         address = host_port(settings.api_host, settings.api_grpc_port)
         async with open_api(address, key=key) as api, api.subscription(topic) as events:
-            printing = asyncio.create_task(
-                print_events(events, write, count=count, seconds=duration)
-            )
-            asked = asyncio.create_task(stop.asked.wait())
-            try:
-                await asyncio.wait({printing, asked}, return_when=asyncio.FIRST_COMPLETED)
-                if printing.done():
-                    printing.result()
-            finally:
-                printing.cancel()
-                asked.cancel()
-                await asyncio.wait({printing, asked})
+            await _follow(events, write, count=count, seconds=duration)
 
     _run(work())
+
+
+async def _follow(
+    events: AsyncIterator[T],
+    write: Callable[[T], None],
+    *,
+    count: int | None,
+    seconds: float | None,
+) -> None:
+    """Prints a stream to its end, or until a signal, which is its usual end."""
+    stop = Stop()
+    stop.listen()
+    printing = asyncio.create_task(print_events(events, write, count=count, seconds=seconds))
+    asked = asyncio.create_task(stop.asked.wait())
+    try:
+        await asyncio.wait({printing, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if printing.done():
+            printing.result()
+    finally:
+        printing.cancel()
+        asked.cancel()
+        await asyncio.wait({printing, asked})
 
 
 @cli.command("check-config")
 @_with_settings()
 def check_config(source: Source, json: AsJson = False) -> None:
     """Says what is wrong with the configuration, or shows it with the source of each value."""
+    from websocketmanager.app import profiles_of  # noqa: PLC0415 - as in _serve
+
     settings = source.settings()
+    profiles_of(settings)
     given = sources(cli=source.cli, environ=source.environ, file=source.file)
     rows = [
         {"key": key.name, "value": _shown(getattr(settings, field)), "origin": given[field].origin}
@@ -462,14 +639,30 @@ def _event_writer(*, raw: bool, json: bool) -> Callable[[Received], None]:
     return lambda event: _print(lines.tail_line(event))
 
 
-def _tags(given: Sequence[str] | None) -> dict[str, str]:
-    tags = {}
+def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
     for one in given or ():
         key, equals, value = one.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{one!r} must be KEY=VALUE", param_hint="--tag")
-        tags[key] = value
-    return tags
+            raise typer.BadParameter(f"{one!r} must be KEY=VALUE", param_hint=option)
+        pairs[key] = value
+    return pairs
+
+
+def _told(parse: Callable[[str], T], text: str, option: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _text_of(path: Path, option: str) -> str:
+    try:
+        if str(path) == "-":
+            return sys.stdin.buffer.read().decode()
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint=option) from None
 
 
 def _connection_id(given: str) -> str:

@@ -12,6 +12,7 @@ WebSocketManagerError
 ├── WriteTimeout               the peer did not read in time
 ├── ReplyTimeout               no correlated reply in time
 ├── ConnectionEnded            the connection was lost or removed under a waiting call
+├── SecretMissing              a secret that a connection refers to cannot be had
 ├── LimitReached               a bound of this service is reached
 ├── SettingsInvalid            the configuration is wrong; every fault by key path
 ├── RecordUnreadable           a persisted value cannot be understood
@@ -25,7 +26,7 @@ WebSocketManagerError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -149,6 +150,17 @@ class ConnectionEnded(WebSocketManagerError):
     def __init__(self, *, connection_id: str, problem: str) -> None:
         self.connection_id = connection_id
         super().__init__(f"connection {connection_id} ended while waiting: {problem}")
+
+
+class SecretMissing(WebSocketManagerError):
+    """Secrets that a connection refers to cannot be had; `problems` says why, by name."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        self.names = tuple(problems)
+        super().__init__(
+            "; ".join(f"secret {name} {problem}" for name, problem in problems.items())
+        )
 
 
 class LimitReached(WebSocketManagerError):

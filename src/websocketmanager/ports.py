@@ -6,14 +6,16 @@ reference twins. One contract suite per port runs on both (`tests/contracts/`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from websocketmanager.domain.envelope import Event
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.options import Compression, TlsOptions
+from websocketmanager.domain.secrets import SecretValues
 
 
 class Clock(Protocol):
@@ -47,12 +49,32 @@ class Dice(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DialTarget:
-    """What one dial needs. Sizes in bytes, times in seconds."""
+    """What one dial needs. Sizes in bytes, times in seconds; every text is evaluated.
 
-    url: str
+    Attributes:
+        url: ws:// or wss://.
+        open_timeout_seconds: from the first question about a name to the end of the handshake.
+        close_timeout_seconds: for the closing handshake.
+        max_message_bytes: of one inbound message, after decompression.
+        headers: of the opening handshake, in order; a name may occur more than once.
+        subprotocols: offered to the server, the preferred one first.
+        origin: value of the Origin header; empty: none is sent.
+        compression: what is offered to the server.
+        proxy: `http://`, `socks5://` or `socks5h://`, with any user information; empty: none.
+        tls: PEM texts and the name that the certificate must carry, for wss://.
+    """
+
+    # What may hold secrets is not shown.
+    url: str = field(repr=False)
     open_timeout_seconds: float
     close_timeout_seconds: float
     max_message_bytes: int
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    subprotocols: tuple[str, ...] = ()
+    origin: str = ""
+    compression: Compression = Compression.NONE
+    proxy: str = field(default="", repr=False)
+    tls: TlsOptions = field(default_factory=TlsOptions, repr=False)
 
 
 class Socket(Protocol):
@@ -116,7 +138,9 @@ class Dialer(Protocol):
     async def dial(self, target: DialTarget) -> Socket:
         """Resolves, judges every answer, dials a judged address and shakes hands.
 
-        Follows no redirect and no proxy of the environment. Cancelling leaves no transport.
+        Follows no redirect and no proxy of the environment. With a proxy, its address and the
+        target's are judged alike, and nothing is ever dialled around it. Cancelling leaves no
+        transport.
 
         Raises:
             SocketFailed: with the failure's kind; also for a refused address.
@@ -220,6 +244,20 @@ class Peers(Protocol):
 
     async def answers(self, address: str) -> bool:
         """Returns whether a gRPC server answers at the address (`host:port`) within seconds."""
+
+
+class Secrets(Protocol):
+    """Values of secrets, by the names that options refer to them with."""
+
+    async def read(self, names: Collection[str]) -> SecretValues:
+        """Returns the present values of exactly these secrets.
+
+        Nothing is kept: every call looks anew, so that a renewed secret is found by the next
+        attempt. Values that change together are read together where the source allows it.
+
+        Raises:
+            SecretMissing: with every name that has no usable value; never with a value.
+        """
 
 
 class Journal(Protocol):

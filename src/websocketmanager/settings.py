@@ -233,6 +233,13 @@ class Settings(BaseModel):
         Key("LifecycleTypePrefix", "ce-type of lifecycle events before the state"),
     ] = LIFECYCLE_TYPE_PREFIX
 
+    secrets_folder: Annotated[
+        str, Key("SecretsFolder", "folder with one file per secret; empty: environment alone")
+    ] = ""
+    profiles_folder: Annotated[
+        str, Key("ProfilesFolder", "folder with profiles in YAML; empty: those that are shipped")
+    ] = ""
+
     topic_rules: Annotated[
         Literal["platform", "any"],
         BeforeValidator(_lower),

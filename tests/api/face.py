@@ -13,12 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.kit.clock import ManualClock
 from websocketmanager._proto.websocketmanager.websocketmanager_pb2_grpc import WebSocketManagerStub
+from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.api.server import ApiServer
+from websocketmanager.domain.change import ConnectionChange
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import (
     BufferOptions,
     Cause,
+    ConnectionDetail,
     ConnectionId,
     ConnectionOptions,
     ConnectionSpec,
@@ -27,11 +30,15 @@ from websocketmanager.domain.model import (
     Format,
     InstanceId,
     Kind,
+    LifecycleNotice,
+    LiveStatistics,
     ReconnectOptions,
     Statistics,
     Status,
+    TailedMessage,
     Topic,
 )
+from websocketmanager.service.mailbox import Mailbox
 
 ID = ConnectionId("0189f7ea-7b2c-4d3e-8f10-00000000000a")
 
@@ -60,6 +67,7 @@ VIEW = ConnectionView(
     cause=Cause("peer_closed", "the server closed", 1001, "bye"),
     next_attempt_at=1_700_000_003.0,
     degraded=("topic_rejected",),
+    profile="kraken",
 )
 
 
@@ -71,6 +79,11 @@ class ScriptedVerbs:
     views: tuple[ConnectionView, ...] = (VIEW,)
     reply: bytes = b""
     tags: Mapping[str, str] = field(default_factory=dict)
+    detail: ConnectionDetail = field(
+        default_factory=lambda: ConnectionDetail(VIEW, LiveStatistics())
+    )
+    notices: Mailbox[LifecycleNotice] = field(default_factory=Mailbox)
+    seen: Mailbox[TailedMessage] = field(default_factory=Mailbox)
     error: BaseException | None = None
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -118,6 +131,27 @@ class ScriptedVerbs:
     def get_tags(self, connection_id: ConnectionId) -> Mapping[str, str]:
         self._called("get_tags", connection_id)
         return self.tags
+
+    def get(self, connection_id: ConnectionId) -> ConnectionDetail:
+        self._called("get", connection_id)
+        return self.detail
+
+    async def update(self, change: ConnectionChange) -> ConnectionView:
+        self._called("update", change)
+        return self.view
+
+    def watch(
+        self,
+        connection_id: ConnectionId | None,
+        filters: Sequence[tuple[str, str]],
+        after_event: int | None,
+    ) -> Mailbox[LifecycleNotice]:
+        self._called("watch", connection_id, filters, after_event)
+        return self.notices
+
+    def tail(self, connection_id: ConnectionId, max_message_bytes: int) -> Mailbox[TailedMessage]:
+        self._called("tail", connection_id, max_message_bytes)
+        return self.seen
 
 
 class FactList:
@@ -190,6 +224,7 @@ def new_server(
         host=host,
         port=port,
         limits=limits or Limits(),
+        compile_regex=compile_regex,
         clock=ManualClock(),
         journal=FactList(),
         tracer=SpanList(),
@@ -206,6 +241,7 @@ async def serving(verbs: Any = None) -> AsyncIterator[Face]:
         host="127.0.0.1",
         port=0,
         limits=Limits(),
+        compile_regex=compile_regex,
         clock=clock,
         journal=journal,
         tracer=tracer,

@@ -87,10 +87,11 @@ def test_every_rpc_of_the_contract_is_called_in_this_file() -> None:
     methods = pb.DESCRIPTOR.services_by_name["WebSocketManager"].methods
     called = {
         "Connect", "List", "Disconnect", "StartPublish", "StopPublish", "Send", "SendRaw",
-        "SetTag", "GetTag", "SetTags", "GetTags",
+        "SetTag", "GetTag", "SetTags", "GetTags", "Get", "Update", "Watch", "Tail",
     }  # fmt: skip
     assert {method.name for method in methods} == called
-    assert not any(method.client_streaming or method.server_streaming for method in methods)
+    assert not any(method.client_streaming for method in methods)
+    assert {method.name for method in methods if method.server_streaming} == {"Watch", "Tail"}
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 1 << 20, 4 << 20])

@@ -86,6 +86,12 @@ TABLE: list[tuple[WebSocketManagerError, Code, str, dict[str, str]]] = [
         {"connection_id": "c"},
     ),
     (
+        errors.SecretMissing({"A": "is empty", "B": "is nowhere"}),
+        Code.FAILED_PRECONDITION,
+        "SECRET_MISSING",
+        {"names": "A,B"},
+    ),
+    (
         errors.LimitReached(limit="connections", maximum=20000),
         Code.RESOURCE_EXHAUSTED,
         "LIMIT_REACHED",

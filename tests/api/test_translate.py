@@ -9,8 +9,11 @@ import pytest
 from google.protobuf import json_format
 
 from tests.api.face import ID, VIEW
+from tests.kit.options import fullest
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.api import translate
+from websocketmanager.api.options_message import options_message
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import (
     BufferOptions,
@@ -25,6 +28,7 @@ from websocketmanager.domain.model import (
     Status,
     Topic,
 )
+from websocketmanager.domain.options import HandshakeOptions, Header
 from websocketmanager.errors import InvalidArgument
 
 
@@ -129,6 +133,73 @@ def test_the_service_bounds_a_message() -> None:
     )
     with pytest.raises(InvalidArgument, match="from 1 to 1000"):
         translate.connection_spec(request, Limits(max_message_bytes=1000))
+
+
+def test_every_option_arrives() -> None:
+    request = pb.ConnectRequest(
+        url="wss://u:${secret:P}@feed.example/s",
+        auto_reconnect=True,
+        options=options_message(fullest()),
+    )
+    found = translate.connection_spec(request, Limits(), compile_regex)
+    assert found.options == fullest()
+    assert found.url == request.url
+
+
+def test_faults_of_options_have_their_field_path() -> None:
+    options = pb.ConnectionOptions(
+        handshake=pb.HandshakeOptions(tls=pb.TlsOptions(server_name="h")),
+        opening=pb.Opening(steps=[pb.Step(expect=pb.Pattern(regex="("))]),
+        subscriptions=[pb.Subscription()],
+        liveness=pb.Liveness(quiet=[pb.QuietWindow(weekdays=[pb.WEEKDAY_UNSPECIFIED])]),
+    )
+    request = pb.ConnectRequest(url="ws://h:${secret:P}/", options=options)
+    with pytest.raises(InvalidArgument) as refused:
+        translate.connection_spec(request, Limits(), compile_regex)
+    assert paths(refused) == [
+        "url",
+        "options.liveness.quiet[0].weekdays[0]",
+        "options.handshake.tls",
+        "options.opening.steps[0].expect.regex",
+        "options.subscriptions[0].key",
+        "options.subscriptions[0].subscribe",
+        "options.liveness.quiet[0].start",
+        "options.liveness.quiet[0].end",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"), [("WSS://h", False), ("wss://h", False), ("WS://h", True)]
+)
+def test_tls_options_need_tls(url: str, refused: bool) -> None:
+    options = pb.ConnectionOptions(
+        handshake=pb.HandshakeOptions(tls=pb.TlsOptions(server_name="h"))
+    )
+    if not refused:
+        assert spec(url=url, options=options).options.handshake.tls.server_name == "h"
+        return
+    with pytest.raises(InvalidArgument, match=r"^options\.handshake\.tls: "):
+        spec(url=url, options=options)
+
+
+def test_without_a_compiler_there_are_no_regular_expressions() -> None:
+    options = pb.ConnectionOptions(liveness=pb.Liveness(data=pb.Pattern(regex="a")))
+    with pytest.raises(InvalidArgument, match="regular expressions are not available here"):
+        spec(options=options)
+
+
+def test_a_view_shows_references_and_no_secrets() -> None:
+    handshake = HandshakeOptions(
+        headers=(Header("Authorization", "hunter2"), Header("X-Api-Key", "${secret:KEY}")),
+        proxy="http://user:hunter2@proxy.example:3128",
+    )
+    view = replace(VIEW, options=ConnectionOptions(handshake=handshake))
+    message = translate.connection_message(view)
+    assert "hunter2" not in str(message)
+    assert message.options.handshake.headers == [
+        pb.Header(name="Authorization", value="***"),
+        pb.Header(name="X-Api-Key", value="${secret:KEY}"),
+    ]
 
 
 def test_connection_id_gets_its_usual_spelling() -> None:
@@ -285,6 +356,7 @@ def test_the_fullest_view() -> None:
         },
         "nextAttemptAt": "2023-11-14T22:13:23.000000Z",
         "degraded": ["topic_rejected"],
+        "profile": "kraken",
     }
 
 
@@ -304,6 +376,7 @@ def test_the_emptiest_view() -> None:
         cause=None,
         next_attempt_at=None,
         degraded=(),
+        profile="",
     )
     found = json_format.MessageToDict(translate.connection_message(view))
     assert found == {

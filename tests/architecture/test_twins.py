@@ -18,7 +18,9 @@ PROVEN_ELSEWHERE = {
     "app.py": "tests/system",
     "domain/facts.py": "tests/adapters/test_telemetry_journal.py",
     "domain/failure.py": "tests/domain/test_retry.py",
+    "domain/frames.py": "a vocabulary",
     "domain/model.py": "a vocabulary",
+    "domain/options.py": "a vocabulary",
     "domain/readiness.py": "tests/web/test_health.py",
 }
 #: Packages of one adapter or face are proven as one, by tests that begin with its name.

@@ -98,6 +98,14 @@ def test_loopback_by_name_and_by_address(entry: str, host: str, rule: str | None
     assert AddressPolicy.of([entry]).judge_host(host) == rule
 
 
+def test_only_an_entry_by_name_trusts_a_name() -> None:
+    policy = AddressPolicy.of(["feed.example", "*.venue.example", "0.0.0.0/0", "localhost"])
+    names = ["feed.example", "FEED.example.", "a.venue.example", "localhost"]
+    assert all(map(policy.trusts_name, names))
+    others = ["a.feed.example", "venue.example", "127.0.0.1", "", "feed.localhost"]
+    assert not any(map(policy.trusts_name, others))
+
+
 def test_every_bad_entry_is_named() -> None:
     entries = ["ok.example", "", "*", "10.1.2.3/8", "a b", "*.10.0.0.1", "fe80::1%1", "x/24", "-"]
     with pytest.raises(SettingsInvalid) as raised:

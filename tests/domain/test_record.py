@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.options import fullest
 from websocketmanager.domain.model import (
     BufferOptions,
     Cause,
@@ -22,6 +23,7 @@ from websocketmanager.domain.model import (
     Status,
     Topic,
 )
+from websocketmanager.domain.options import Liveness
 from websocketmanager.domain.record import (
     RECENT_EVENTS,
     Record,
@@ -59,6 +61,7 @@ RECORD = Record(
     disconnected_at=3.5,
     last_heartbeat=4.5,
     session=6,
+    last_sequence=66,
     event=7,
     recent_events=(RecordedEvent(7, "connected", 2.5, {"event": 7, "address": "[::1]:1"}),),
     owner_epoch=8,
@@ -71,6 +74,17 @@ RECORD = Record(
 
 def test_round_trip() -> None:
     assert from_json("k", to_json(RECORD)) == RECORD
+
+
+def test_round_trip_of_every_option() -> None:
+    record = replace(RECORD, spec=replace(SPEC, options=fullest()))
+    assert from_json("k", to_json(record)) == record
+
+
+def test_only_the_reference_to_a_secret_is_stored() -> None:
+    text = to_json(replace(RECORD, spec=replace(SPEC, options=fullest())))
+    assert "${secret:PROXY}" in text
+    assert "${secret:KEY}" in text
 
 
 def test_round_trip_of_the_barest() -> None:
@@ -179,7 +193,28 @@ def test_key() -> None:
         (replace(SPEC, auto_reconnect=False), ("auto_reconnect",)),
         (replace(SPEC, tags={}), ("tags",)),
         (replace(SPEC, topic=None), ("topic",)),
+        (replace(SPEC, profile="kraken"), ("profile",)),
         (replace(SPEC, options=replace(SPEC.options, markers=False)), ("options.markers",)),
+        (
+            replace(SPEC, options=replace(SPEC.options, liveness=Liveness(read_idle_ms=10))),
+            ("options.liveness",),
+        ),
+        (
+            replace(SPEC, options=fullest()),
+            (
+                "options.reconnect",
+                "options.max_message_bytes",
+                "options.buffer",
+                "options.handshake",
+                "options.opening",
+                "options.subscriptions",
+                "options.liveness",
+                "options.correlation",
+                "options.send_spacing_ms",
+                "options.exclusive",
+                "options.rotation",
+            ),
+        ),
         (
             replace(SPEC, options=ConnectionOptions()),
             (

@@ -55,6 +55,7 @@ def answered(status: int, retry_after: float | None = None) -> Failure:
         *((answered(status), Advice.NEVER) for status in (301, 302, 400, 401, 403, 410, 426)),
         (answered(503, 7.0), Advice.LATER),
         (Failure(FailureKind.DNS_FAILED, ""), Advice.AGAIN),
+        (Failure(FailureKind.PROXY_FAILED, ""), Advice.AGAIN),
         (Failure(FailureKind.ADDRESS_REFUSED, ""), Advice.LATER),
         (Failure(FailureKind.UNKNOWN, ""), Advice.LATER),
         (Failure(FailureKind.MESSAGE_TOO_BIG, ""), Advice.LATER),

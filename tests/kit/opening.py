@@ -11,9 +11,10 @@ import pytest
 
 from websocketmanager.adapters.system import SystemClock
 from websocketmanager.adapters.websocket import WebSocketDialer
-from websocketmanager.adapters.websocket.dialer import system_resolver
+from websocketmanager.adapters.websocket.judging import system_resolver
 from websocketmanager.adapters.websocket.session import WebSocketSession
 from websocketmanager.domain.failure import Failure, SocketFailed
+from websocketmanager.domain.options import Compression, TlsOptions
 from websocketmanager.domain.url_policy import AddressPolicy
 from websocketmanager.ports import Clock, DialTarget
 
@@ -48,8 +49,25 @@ def target(
     open_timeout_seconds: float = 10.0,
     close_timeout_seconds: float = 10.0,
     max_message_bytes: int = 2 * MIB,
+    headers: tuple[tuple[str, str], ...] = (),
+    subprotocols: tuple[str, ...] = (),
+    origin: str = "",
+    compression: Compression = Compression.NONE,
+    proxy: str = "",
+    tls: TlsOptions | None = None,
 ) -> DialTarget:
-    return DialTarget(url, open_timeout_seconds, close_timeout_seconds, max_message_bytes)
+    return DialTarget(
+        url,
+        open_timeout_seconds,
+        close_timeout_seconds,
+        max_message_bytes,
+        headers=headers,
+        subprotocols=subprotocols,
+        origin=origin,
+        compression=compression,
+        proxy=proxy,
+        tls=tls or TlsOptions(),
+    )
 
 
 @asynccontextmanager
@@ -61,13 +79,19 @@ async def opened(
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[WebSocketSession]:
     """Dials, gives the session, drops it. Nothing may be left running behind."""
-    session = await dialer(tls=tls).dial(
-        target(
-            url,
-            close_timeout_seconds=close_timeout_seconds,
-            max_message_bytes=max_message_bytes,
-        )
+    dialled = target(
+        url,
+        close_timeout_seconds=close_timeout_seconds,
+        max_message_bytes=max_message_bytes,
     )
+    async with opened_by(dialer(tls=tls), dialled) as session:
+        yield session
+
+
+@asynccontextmanager
+async def opened_by(dial: WebSocketDialer, dialled: DialTarget) -> AsyncIterator[WebSocketSession]:
+    """Dials, gives the session, drops it."""
+    session = await dial.dial(dialled)
     try:
         async with asyncio.timeout(30):
             yield session

@@ -23,7 +23,8 @@ from tests.kit.journal import RecordingJournal
 from tests.kit.port_faults import FaultScript, FaultyEventSink, FaultyStateStore
 from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.kit.sockets import ScriptedDialer, ScriptedSocket
-from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
+from websocketmanager.adapters.memory import MemoryEventSink, MemorySecrets, MemoryStateStore
+from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.domain.envelope import LIFECYCLE_TOPIC, LIFECYCLE_TYPE_PREFIX, Event
 from websocketmanager.domain.identity import index_key, record_key
 from websocketmanager.domain.model import (
@@ -38,6 +39,7 @@ from websocketmanager.domain.model import (
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.record import Record, from_json, to_json
 from websocketmanager.errors import ApiUnavailable
+from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.ledger import Ledger
@@ -47,6 +49,7 @@ from websocketmanager.service.recovery import Recovery
 from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
 from websocketmanager.service.supervisor import Supervisor
+from websocketmanager.service.timers import Timers
 
 DOWN = ApiUnavailable("any", "scripted outage")
 INSTANCE = InstanceId("one")
@@ -63,6 +66,7 @@ class World:
         self.dialer = ScriptedDialer()
         self.values = MemoryStateStore()
         self.sink = MemoryEventSink()
+        self.secrets = MemorySecrets({})
         self.store_faults = FaultScript()
         self.sink_faults = FaultScript()
         self.incarnations = itertools.count(1)
@@ -150,6 +154,7 @@ class House:
         )
         self.ledger = Ledger(store, self.outbox, world.clock, world.dice, self.journal)
         self.index = Index(store, self.policy.instance_id)
+        self.timers = Timers(world.clock, self.journal)
         self.tools = Tools(
             clock=world.clock,
             dice=world.dice,
@@ -158,6 +163,10 @@ class House:
             ledger=self.ledger,
             pacer=Pacer(world.clock, spacing_seconds=self.policy.dial_spacing_seconds),
             policy=self.policy,
+            secrets=world.secrets,
+            timers=self.timers,
+            exclusives=Exclusives(),
+            compile_regex=compile_regex,
         )
         self.registry = Registry(self.tools, self.index, self.lane)
         self.supervisor = Supervisor(self.tools, store, self.index, self.registry)
@@ -190,7 +199,12 @@ async def running_house(
         policy: fields of ServicePolicy.
     """
     house = House(world, **policy)
-    parts = [house.lane.run(), house.ledger.run(), house.registry.run()]
+    parts = [
+        house.lane.run(),
+        house.ledger.run(),
+        house.timers.run(),
+        house.registry.run(),
+    ]
     tasks = [asyncio.create_task(part) for part in parts]
     await wait_quiet()
     try:

@@ -413,7 +413,7 @@ async def test_markers_tell_the_bounds_of_each_session() -> None:
         assert pump.statistics().messages_published == 3
 
 
-async def test_after_a_crash_a_gap_admits_that_its_beginning_is_unknown() -> None:
+async def test_after_a_crash_a_gap_begins_at_the_last_saved_position() -> None:
     async with works() as site:
         pump = site.pump(session=7, markers=True)
         await site.drained()
@@ -421,8 +421,9 @@ async def test_after_a_crash_a_gap_admits_that_its_beginning_is_unknown() -> Non
         assert (gap["cause"], gap["from_session"], gap["from_sequence"]) == (
             "process_restart",
             6,
-            None,
+            0,
         )
+        assert gap["lost"] is None, "an unknown number"
         assert pump.sequence == 0
 
 

@@ -337,3 +337,30 @@ async def test_again_and_again_leaves_no_hole() -> None:
     assert record.owner_epoch == 8
     assert_no_holes(world.lifecycle())
     assert world.lifecycle()[-1].tag == record.event
+
+
+async def test_the_first_gap_after_a_crash_begins_at_the_last_saved_position() -> None:
+    world = World()
+    async with running_house(world) as house:
+        connection_id, socket = await house.connected(spec_of(markers=True))
+        for number in range(3):
+            socket.push(b"%d" % number)
+        await house.settle()
+        await house.supervisor.set_tag(connection_id, "a", "b")  # any save takes it along
+        for number in range(2):
+            socket.push(b"unsaved %d" % number)
+        await house.settle()
+    for _ in range(2):
+        async with running_house(world, recover=True) as house:
+            await house.settle()
+            record = world.record(connection_id)
+            assert record is not None
+    gaps = [
+        data_of(event)
+        for event in world.sink.events
+        if event.metadata["ce-type"].endswith("stream.gap")
+    ]
+    assert [(gap["from_session"], gap["from_sequence"], gap["lost"]) for gap in gaps] == [
+        (1, 3, None),
+        (2, 0, None),
+    ]

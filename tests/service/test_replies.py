@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from websocketmanager.domain.correlation import PrefixCorrelator
 from websocketmanager.errors import ConnectionEnded, LimitReached
 from websocketmanager.service.replies import Replies
 
@@ -15,7 +16,7 @@ ONE, TWO = b"1" * 16, b"2" * 16
 
 
 def replies(max_pending: int = 4) -> Replies:
-    return Replies(connection_id="c1", max_pending=max_pending)
+    return Replies(PrefixCorrelator(), connection_id="c1", max_pending=max_pending)
 
 
 async def test_the_first_reply_completes_its_caller() -> None:

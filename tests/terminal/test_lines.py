@@ -106,3 +106,19 @@ def test_a_connection_becomes_json_with_every_field() -> None:
     assert told["options"]["reconnect"]["first_dial"] == "retry"
     assert told["auto_reconnect"] is False
     assert "cause" not in told, "what is not there is not invented"
+
+
+def test_options_with_payloads_can_be_told_as_json() -> None:
+    subscriptions = [
+        pb.Subscription(key="t", subscribe=pb.Payload(text="hi")),
+        pb.Subscription(key="b", subscribe=pb.Payload(binary=b"\x00\xff")),
+    ]
+    options = pb.ConnectionOptions(subscriptions=subscriptions)
+    told = json.loads(lines.json_line(lines.as_mapping(options)))["subscriptions"]
+    assert [one["subscribe"] for one in told] == [{"text": "hi"}, {"binary": "AP8="}]
+    assert "unsubscribe" not in told[0]
+
+
+def test_a_number_that_is_not_known_is_not_zero() -> None:
+    assert "data_age_ms" not in lines.as_mapping(pb.LiveStatistics())
+    assert lines.as_mapping(pb.LiveStatistics(data_age_ms=0))["data_age_ms"] == 0

@@ -1,11 +1,12 @@
-"""Reference twins of StateStore and EventSink in memory: for tests and comparison only."""
+"""Reference twins of StateStore, EventSink and Secrets in memory: for tests and comparison only."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from websocketmanager.domain.envelope import Event
-from websocketmanager.errors import StateConflict
+from websocketmanager.domain.secrets import SecretValues
+from websocketmanager.errors import SecretMissing, StateConflict
 from websocketmanager.ports import PublishResult, Refusal, Versioned
 
 
@@ -87,3 +88,21 @@ class MemoryEventSink:
                 return PublishResult(index, refusal)
             self.events.append(event)
         return PublishResult(len(events))
+
+
+class MemorySecrets:
+    """`ports.Secrets` from a mapping, which may change between two readings."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    async def read(self, names: Collection[str]) -> SecretValues:
+        """Returns the present values of exactly these secrets.
+
+        Raises:
+            SecretMissing: with every name that has none.
+        """
+        missing = {name: "has no value" for name in names if name not in self.values}
+        if missing:
+            raise SecretMissing(missing)
+        return SecretValues({name: self.values[name] for name in names})

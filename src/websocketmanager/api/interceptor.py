@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ Handler = Any
 
 
 class CallBoundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
-    """Wraps the unary calls of one gRPC service."""
+    """Wraps the calls of one gRPC service: unary ones, and those answered with a stream."""
 
     def __init__(self, service: str, *, clock: Clock, journal: Journal, tracer: Tracer) -> None:
         self._prefix = f"/{service}/"
@@ -45,6 +46,8 @@ class CallBoundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gen
         return self._wrapped(handler, method.removeprefix("/"))
 
     def _wrapped(self, handler: Handler, method: str) -> Handler:
+        streams = handler.unary_stream is not None
+
         async def call(data: bytes, context: Context) -> Any:
             started = self._clock.monotonic()
             # Stays when the caller goes away and this call is cancelled.
@@ -60,22 +63,37 @@ class CallBoundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gen
             return result
 
         # The request stays bytes until here, so that malformed ones are answered like any other.
-        return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
+        # A stream is written by a coroutine, not a generator: that may be left where it stands,
+        # and its span with it.
+        wrap = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        )
+        return wrap(call, None, handler.response_serializer)
 
     async def _outcome(self, handler: Handler, method: str, data: bytes, context: Context) -> Any:
-        """Returns the response, or the answer that stands for the error."""
+        """Returns the response, None after a stream, or the answer that stands for the error."""
         service, _, name = method.partition("/")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
         headers = _text_headers(context)
         try:
             with self._tracer.span(method, headers=headers, attributes=attributes):
-                return await handler.unary_unary(_parsed(handler, data), context)
+                request = _parsed(handler, data)
+                if handler.unary_stream is None:
+                    return await handler.unary_unary(request, context)
+                await _stream(handler, request, context)
+                return None
         except Exception as error:  # noqa: BLE001 - the border: each becomes an answer, ours a fact
             answer = status.answer(error)
             if answer is status.INTERNAL:
                 fact = RpcCrashed(method=method, error=repr(error), trace=traceback.format_exc())
                 self._journal.emit(fact)
             return answer
+
+
+async def _stream(handler: Handler, request: Any, context: Context) -> None:
+    async with aclosing(handler.unary_stream(request, context)) as responses:
+        async for response in responses:
+            await context.write(response)
 
 
 def _parsed(handler: Handler, data: bytes) -> Any:

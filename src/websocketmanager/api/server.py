@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
@@ -13,7 +15,10 @@ from websocketmanager.api.health import Health
 from websocketmanager.api.interceptor import CallBoundary
 from websocketmanager.api.reflection import add_reflection
 from websocketmanager.api.servicer import Servicer, Verbs
+from websocketmanager.api.translate import NO_PROFILES
 from websocketmanager.domain.limits import Limits
+from websocketmanager.domain.pattern import CompileRegex
+from websocketmanager.domain.profiles import Profile
 from websocketmanager.ports import Clock, Journal, Tracer
 
 SERVICE = DESCRIPTOR.services_by_name["WebSocketManager"].full_name
@@ -37,9 +42,11 @@ class ApiServer:
         host: str,
         port: int,
         limits: Limits,
+        compile_regex: CompileRegex,
         clock: Clock,
         journal: Journal,
         tracer: Tracer,
+        profiles: Mapping[str, Profile] = NO_PROFILES,
     ) -> None:
         """Prepares; nothing is bound yet.
 
@@ -48,12 +55,16 @@ class ApiServer:
             host: name or address to bind; `0.0.0.0` or `::` for all.
             port: 0 for any free one.
             limits: the service's bounds.
+            compile_regex: makes and judges the regular expressions of options.
             clock: measures calls.
             journal: gets a fact of every call.
             tracer: opens a span around every call.
+            profiles: what `Connect` may name.
         """
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._servicer = Servicer(verbs, limits=limits, clock=clock)
+        self._servicer = Servicer(
+            verbs, limits=limits, clock=clock, compile_regex=compile_regex, profiles=profiles
+        )
         self._boundary = CallBoundary(SERVICE, clock=clock, journal=journal, tracer=tracer)
         self._health = Health(("", SERVICE))
         largest = max(_MAX_REQUEST_BYTES, limits.max_message_bytes + _REQUEST_OVERHEAD_BYTES)

@@ -7,8 +7,9 @@ interceptor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -16,14 +17,40 @@ from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 from websocketmanager._proto.websocketmanager.websocketmanager_pb2_grpc import (
     WebSocketManagerServicer,
 )
-from websocketmanager.api import translate
+from websocketmanager.api import translate, translate_live
+from websocketmanager.domain.change import ConnectionChange
 from websocketmanager.domain.limits import Limits
-from websocketmanager.domain.model import ConnectionId, ConnectionSpec, ConnectionView, Kind, Topic
+from websocketmanager.domain.model import (
+    ConnectionDetail,
+    ConnectionId,
+    ConnectionSpec,
+    ConnectionView,
+    Kind,
+    LifecycleNotice,
+    TailedMessage,
+    Topic,
+)
+from websocketmanager.domain.pattern import CompileRegex
+from websocketmanager.domain.profiles import Profile
 from websocketmanager.ports import Clock
 
 Context = grpc.aio.ServicerContext[Any, Any]
 #: Connections that `List` translates before others get their turn: about two milliseconds.
 _LIST_STRIDE = 64
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Stream(Protocol[T_co]):
+    """What comes to one reader, from the moment it was asked for until it is closed."""
+
+    def __aiter__(self) -> Stream[T_co]:
+        """It iterates over itself."""
+
+    async def __anext__(self) -> T_co:
+        """Waits for the next."""
+
+    def close(self) -> None:
+        """Its reader leaves."""
 
 
 class Verbs(Protocol):
@@ -64,18 +91,47 @@ class Verbs(Protocol):
     def get_tags(self, connection_id: ConnectionId) -> Mapping[str, str]:
         """Returns all tags."""
 
+    def get(self, connection_id: ConnectionId) -> ConnectionDetail:
+        """Returns all that is known of a connection."""
+
+    async def update(self, change: ConnectionChange) -> ConnectionView:
+        """Changes a connection, all of it or nothing."""
+
+    def watch(
+        self,
+        connection_id: ConnectionId | None,
+        filters: Sequence[tuple[str, str]],
+        after_event: int | None,
+    ) -> Stream[LifecycleNotice]:
+        """Returns lifecycle events from now on."""
+
+    def tail(self, connection_id: ConnectionId, max_message_bytes: int) -> Stream[TailedMessage]:
+        """Returns messages from now on; 0 bytes: whole ones."""
+
 
 class Servicer(WebSocketManagerServicer):
     """One short method per RPC."""
 
-    def __init__(self, verbs: Verbs, *, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        *,
+        limits: Limits,
+        clock: Clock,
+        compile_regex: CompileRegex,
+        profiles: Mapping[str, Profile] = translate.NO_PROFILES,
+    ) -> None:
         self._verbs = verbs
         self._limits = limits
         self._clock = clock
+        self._compile_regex = compile_regex
+        self._profiles = profiles
 
     async def Connect(self, request: pb.ConnectRequest, _: Context) -> pb.ConnectResponse:
         """Opens a connection."""
-        view = await self._verbs.connect(translate.connection_spec(request, self._limits))
+        view = await self._verbs.connect(
+            translate.connection_spec(request, self._limits, self._compile_regex, self._profiles)
+        )
         return pb.ConnectResponse(id=view.id, status=view.status.value)
 
     async def List(self, request: pb.ListRequest, _: Context) -> pb.ListResponse:
@@ -134,3 +190,32 @@ class Servicer(WebSocketManagerServicer):
     async def GetTags(self, request: pb.GetTagsRequest, _: Context) -> pb.GetTagsResponse:
         """Answers with all tags."""
         return pb.GetTagsResponse(tags=self._verbs.get_tags(translate.connection_id(request.id)))
+
+    async def Get(self, request: pb.GetRequest, _: Context) -> pb.GetResponse:
+        """Answers with all that is known of a connection."""
+        detail = self._verbs.get(translate.connection_id(request.id))
+        return translate_live.detail_message(detail)
+
+    async def Update(self, request: pb.UpdateRequest, _: Context) -> pb.UpdateResponse:
+        """Changes a connection."""
+        change = translate_live.change(request, self._compile_regex)
+        return translate_live.updated_message(await self._verbs.update(change))
+
+    async def Watch(
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchResponse, None]:
+        """Streams lifecycle events."""
+        with closing(self._verbs.watch(*translate_live.watch(request))) as notices:
+            # Tells the caller that the stream is in force, before its first event.
+            await context.send_initial_metadata(())
+            async for notice in notices:
+                yield translate_live.notice_message(notice)
+
+    async def Tail(
+        self, request: pb.TailRequest, context: Context
+    ) -> AsyncGenerator[pb.TailResponse, None]:
+        """Streams messages."""
+        with closing(self._verbs.tail(*translate_live.tail(request))) as messages:
+            await context.send_initial_metadata(())  # as for Watch
+            async for seen in messages:
+                yield translate_live.tailed_message(seen)

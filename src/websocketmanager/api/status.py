@@ -85,6 +85,8 @@ RULES: dict[type[WebSocketManagerError], Rule | None] = {
     errors.ConnectionEnded: Rule(
         grpc.StatusCode.UNAVAILABLE, "CONNECTION_ENDED", ("connection_id",)
     ),
+    # An operator must provide it; a call repeated before that ends alike.
+    errors.SecretMissing: Rule(grpc.StatusCode.FAILED_PRECONDITION, "SECRET_MISSING", ("names",)),
     errors.LimitReached: Rule(
         grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED", ("limit", "maximum")
     ),

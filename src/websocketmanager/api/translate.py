@@ -6,59 +6,64 @@ May import the domain, errors and our generated messages; knows neither gRPC nor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.api.options_message import options_message
+from websocketmanager.api.translate_options import connection_options, explicit_defaults
 from websocketmanager.domain import limits as judge
 from websocketmanager.domain.envelope import timestamp
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import (
-    BufferOptions,
     Cause,
     ConnectionId,
     ConnectionOptions,
     ConnectionSpec,
     ConnectionView,
-    FirstDial,
-    Format,
     Kind,
-    ReconnectOptions,
     Statistics,
     Topic,
 )
-from websocketmanager.domain.url_policy import parse_url
+from websocketmanager.domain.option_faults import option_faults
+from websocketmanager.domain.option_redaction import redacted_options
+from websocketmanager.domain.pattern import CompileRegex
+from websocketmanager.domain.profiles import PARAMETERS_PATH, Profile, filled, merged
+from websocketmanager.domain.url_template import url_faults
 from websocketmanager.errors import Fault, InvalidArgument
 
-_FORMATS = {
-    pb.FORMAT_UNSPECIFIED: Format.RAW,
-    pb.FORMAT_RAW: Format.RAW,
-    pb.FORMAT_ENVELOPE: Format.ENVELOPE,
-}
-_FIRST_DIALS = {
-    pb.FIRST_DIAL_UNSPECIFIED: FirstDial.FAIL,
-    pb.FIRST_DIAL_FAIL: FirstDial.FAIL,
-    pb.FIRST_DIAL_RETRY: FirstDial.RETRY,
-}
-_FORMAT_NUMBERS = {Format.RAW: pb.FORMAT_RAW, Format.ENVELOPE: pb.FORMAT_ENVELOPE}
-_FIRST_DIAL_NUMBERS = {
-    FirstDial.FAIL: pb.FIRST_DIAL_FAIL,
-    FirstDial.RETRY: pb.FIRST_DIAL_RETRY,
-}
+NO_PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({})
 
 
-def connection_spec(request: pb.ConnectRequest, limits: Limits) -> ConnectionSpec:
+def connection_spec(
+    request: pb.ConnectRequest,
+    limits: Limits,
+    compile_regex: CompileRegex | None = None,
+    profiles: Mapping[str, Profile] = NO_PROFILES,
+) -> ConnectionSpec:
     """Returns what a `Connect` asks for.
+
+    Args:
+        request: as it came.
+        limits: the service's bounds.
+        compile_regex: judges regular expressions; None refuses each.
+        profiles: those that the request may name.
 
     Raises:
         InvalidArgument: with every fault of every field.
     """
-    options, faults = _options(request.options)
+    options, faults = connection_options(request.options)
+    options, profile_faults = _upon_profile(request, options, profiles)
+    faults += profile_faults
+    secure = not request.url[:3].lower().startswith("ws:")
     faults = [
-        *_url_faults(request.url),
+        *url_faults(request.url),
         *judge.tags_faults(request.tags),
         *(judge.name_faults(request.name) if request.name else ()),
         *(judge.topic_faults(request.topic) if request.topic else ()),
         *faults,
         *judge.options_faults(options, auto_reconnect=request.auto_reconnect, limits=limits),
+        *option_faults(options, compile_regex=compile_regex, secure=secure),
     ]
     _refuse(faults)
     return ConnectionSpec(
@@ -68,7 +73,25 @@ def connection_spec(request: pb.ConnectRequest, limits: Limits) -> ConnectionSpe
         name=request.name,
         topic=Topic(request.topic) if request.topic else None,
         options=options,
+        profile=request.profile,
     )
+
+
+def _upon_profile(
+    request: pb.ConnectRequest, options: ConnectionOptions, profiles: Mapping[str, Profile]
+) -> tuple[ConnectionOptions, Sequence[Fault]]:
+    """Returns the options upon those of the profile that the request names, if any."""
+    given = dict(request.profile_parameters)
+    if not request.profile:
+        return options, [Fault(PARAMETERS_PATH, "needs profile")] if given else []
+    profile = profiles.get(request.profile)
+    if profile is None:
+        known = f"there are {', '.join(sorted(profiles))}" if profiles else "there are none"
+        return options, [Fault("profile", f"is not one of the service's profiles; {known}")]
+    below, faults = filled(profile, given)
+    if faults:
+        return options, faults
+    return merged(below, options, explicit_defaults(request.options)), []
 
 
 def connection_id(text: str) -> ConnectionId:
@@ -164,7 +187,7 @@ def tags(request: pb.SetTagsRequest) -> tuple[ConnectionId, Mapping[str, str]]:
 
 
 def connection_message(view: ConnectionView) -> pb.WebSocketConnection:
-    """Returns the view of one connection as `List` answers it."""
+    """Returns the view of one connection as `List` answers it, without secrets in its options."""
     return pb.WebSocketConnection(
         id=view.id,
         url=view.url,
@@ -180,24 +203,17 @@ def connection_message(view: ConnectionView) -> pb.WebSocketConnection:
         statistics=_statistics_message(view.statistics),
         created_at=timestamp(view.created_at),
         auto_reconnect=view.auto_reconnect,
-        options=_options_message(view.options),
+        options=options_message(redacted_options(view.options)),
         cause=_cause_message(view.cause) if view.cause else None,
         next_attempt_at=_time(view.next_attempt_at),
         degraded=view.degraded,
+        profile=view.profile,
     )
 
 
 def _refuse(faults: Sequence[Fault]) -> None:
     if faults:
         raise InvalidArgument(*faults)
-
-
-def _url_faults(url: str) -> tuple[Fault, ...]:
-    try:
-        parse_url(url)
-    except InvalidArgument as error:
-        return error.faults
-    return ()
 
 
 def _kind(message: bytes, content_type: str) -> tuple[Kind, list[Fault]]:
@@ -216,48 +232,6 @@ def _kind(message: bytes, content_type: str) -> tuple[Kind, list[Fault]]:
         problem = f"is not valid UTF-8 at byte {error.start}, as content_type {media_type} requires"
         return Kind.TEXT, [Fault("message", problem)]
     return Kind.TEXT, []
-
-
-def _options(message: pb.ConnectionOptions) -> tuple[ConnectionOptions, list[Fault]]:
-    """Returns the options, and faults for numbers that no enum of ours has."""
-    reconnect, buffer = message.reconnect, message.buffer
-    faults = []
-    if message.format not in _FORMATS:
-        faults.append(Fault("options.format", f"{message.format} is not a Format"))
-    if reconnect.first_dial not in _FIRST_DIALS:
-        problem = f"{reconnect.first_dial} is not a FirstDial"
-        faults.append(Fault("options.reconnect.first_dial", problem))
-    options = ConnectionOptions(
-        reconnect=ReconnectOptions(
-            first_dial=_FIRST_DIALS.get(reconnect.first_dial, FirstDial.FAIL),
-            base_delay_ms=reconnect.base_delay_ms,
-            max_delay_ms=reconnect.max_delay_ms,
-            max_attempts=reconnect.max_attempts,
-            stable_after_ms=reconnect.stable_after_ms,
-        ),
-        format=_FORMATS.get(message.format, Format.RAW),
-        markers=message.markers,
-        max_message_bytes=message.max_message_bytes,
-        buffer=BufferOptions(max_messages=buffer.max_messages, max_bytes=buffer.max_bytes),
-    )
-    return options, faults
-
-
-def _options_message(options: ConnectionOptions) -> pb.ConnectionOptions:
-    reconnect, buffer = options.reconnect, options.buffer
-    return pb.ConnectionOptions(
-        reconnect=pb.ReconnectOptions(
-            first_dial=_FIRST_DIAL_NUMBERS[reconnect.first_dial],
-            base_delay_ms=reconnect.base_delay_ms,
-            max_delay_ms=reconnect.max_delay_ms,
-            max_attempts=reconnect.max_attempts,
-            stable_after_ms=reconnect.stable_after_ms,
-        ),
-        format=_FORMAT_NUMBERS[options.format],
-        markers=options.markers,
-        max_message_bytes=options.max_message_bytes,
-        buffer=pb.BufferOptions(max_messages=buffer.max_messages, max_bytes=buffer.max_bytes),
-    )
 
 
 def _statistics_message(statistics: Statistics) -> pb.ConnectionStatistics:

@@ -107,6 +107,10 @@ class AddressPolicy:
             return None
         return special_rule(address)
 
+    def trusts_name(self, host: str) -> bool:
+        """Whether the allow-list holds the host's name itself, wherever it may point to."""
+        return self._allows_name(host.lower().removesuffix("."))
+
     def _allows_name(self, name: str) -> bool:
         return name in self.names or name.endswith(self.suffixes)
 

@@ -185,15 +185,25 @@ def lifecycle_event(
         "type": type_prefix + state,
         "datacontenttype": "application/json",
         "subject": f"connection/{connection_id}",
-        "id": f"{connection_id}/{round(created_at * 1000)}/event/{number}",
+        "id": lifecycle_event_id(connection_id, created_at, number),
     }
     variable = (*_validated(attributes), ("ce-time", timestamp(at)))
     return Event(Route(topic, ()), json_bytes(data), variable, number)
 
 
+def lifecycle_event_id(connection_id: str, created_at: float, number: int) -> str:
+    """Returns the `ce-id` of a lifecycle event."""
+    return f"{connection_id}/{round(created_at * 1000)}/event/{number}"
+
+
 def timestamp(unix_seconds: float) -> str:
     """Returns RFC 3339 in UTC with microseconds."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def event_time(event: Event) -> float:
+    """Returns the `ce-time` of an event as Unix seconds."""
+    return datetime.fromisoformat(dict(event.variable)["ce-time"]).timestamp()
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -199,6 +199,15 @@ class RunnerCrashed(Fact):
     trace: str
 
 
+@dataclass(frozen=True, slots=True)
+class TimerCrashed(Fact):
+    """Our own fault in a timer's callback; the others go on."""
+
+    LEVEL = "error"
+    SENTENCE = "internal fault in a timer: {error}"
+    error: str
+
+
 # --- publishing and state ------------------------------------------------------------------
 
 

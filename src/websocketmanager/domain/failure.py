@@ -16,6 +16,7 @@ class FailureKind(StrEnum):
     ADDRESS_REFUSED = "address_refused"
     CONNECT_REFUSED = "connect_refused"
     NETWORK_ERROR = "network_error"
+    PROXY_FAILED = "proxy_failed"
     TLS_FAILED = "tls_failed"
     OPEN_TIMEOUT = "open_timeout"
     HANDSHAKE_REJECTED = "handshake_rejected"
@@ -26,6 +27,14 @@ class FailureKind(StrEnum):
     INVALID_UTF8 = "invalid_utf8"
     MESSAGE_TOO_BIG = "message_too_big"
     PING_TIMEOUT = "ping_timeout"
+    READ_IDLE = "read_idle"
+    FIRST_DATA_MISSING = "first_data_missing"
+    DATA_STALE = "data_stale"
+    HEARTBEAT_TIMEOUT = "heartbeat_timeout"
+    DIALOGUE_TIMEOUT = "dialogue_timeout"
+    ROTATED = "rotated"
+    SERVER_REFUSED = "server_refused"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a kind of failure
     INTERNAL = "internal"
     UNKNOWN = "unknown"
 
@@ -41,6 +50,7 @@ class Failure:
         close_reason: the reason received with it.
         http_status: of a handshake that was answered with another status, else 0.
         retry_after_seconds: the server's `Retry-After` (RFC 9110 §10.2.3), when it gave one.
+        advice: again, later or never, where the caller's own rule says so; else empty.
     """
 
     kind: FailureKind
@@ -49,6 +59,7 @@ class Failure:
     close_reason: str = ""
     http_status: int = 0
     retry_after_seconds: float | None = None
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

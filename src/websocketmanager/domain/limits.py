@@ -70,12 +70,12 @@ def connection_id_faults(text: str, path: str = "id") -> list[Fault]:
 
 def name_faults(name: str, path: str = "name") -> list[Fault]:
     """Judges a connection's name."""
-    return _line_faults(name, path, MAX_NAME_LENGTH)
+    return line_faults(name, path, MAX_NAME_LENGTH)
 
 
 def topic_faults(topic: str, path: str = "topic") -> list[Fault]:
     """Judges a topic's spelling; which topics exist is for the API to say."""
-    faults = _line_faults(topic, path, MAX_TOPIC_LENGTH)
+    faults = line_faults(topic, path, MAX_TOPIC_LENGTH)
     if len(topic) > MAX_TOPIC_LENGTH:
         return faults
     if any(map(str.isspace, topic)):
@@ -101,17 +101,17 @@ def tags_faults(tags: Mapping[str, str], path: str = "tags") -> list[Fault]:
 
 def tag_key_faults(key: str, path: str = "key") -> list[Fault]:
     """Judges a tag's key."""
-    return _line_faults(key, path, MAX_TAG_KEY_LENGTH)
+    return line_faults(key, path, MAX_TAG_KEY_LENGTH)
 
 
 def tag_value_faults(value: str, path: str = "value") -> list[Fault]:
     """Judges a tag's value, which may be empty."""
-    return _length_faults(value, path, MAX_TAG_VALUE_LENGTH)
+    return length_faults(value, path, MAX_TAG_VALUE_LENGTH)
 
 
 def content_type_faults(content_type: str, path: str = "content_type") -> list[Fault]:
     """Judges a media type; empty is allowed."""
-    if faults := _length_faults(content_type, path, MAX_CONTENT_TYPE_LENGTH):
+    if faults := length_faults(content_type, path, MAX_CONTENT_TYPE_LENGTH):
         return faults
     if content_type and not _MEDIA_TYPE.fullmatch(content_type):
         return [Fault(path, f"{shown(content_type)} is not a media type (type/subtype)")]
@@ -120,13 +120,15 @@ def content_type_faults(content_type: str, path: str = "content_type") -> list[F
 
 def timeout_faults(timeout_ms: int, path: str = "timeout_ms") -> list[Fault]:
     """Judges a time to wait in milliseconds; 0 means the service's default."""
-    return _range_faults(timeout_ms, path, 0, MAX_TIMEOUT_MS)
+    return range_faults(timeout_ms, path, 0, MAX_TIMEOUT_MS)
 
 
 def options_faults(
     options: ConnectionOptions, *, auto_reconnect: bool, limits: Limits, path: str = "options"
 ) -> list[Fault]:
-    """Judges a connection's options, in which zero means the default.
+    """Judges how a connection delivers and comes back; zero means the default.
+
+    What it says, hears and expects is judged in `option_faults`.
 
     Args:
         options: what the caller chose.
@@ -149,7 +151,7 @@ def options_faults(
         fault
         for name, value, least, most in ranges
         if value  # zero is the default
-        for fault in _range_faults(value, f"{path}.{name}", least, most)
+        for fault in range_faults(value, f"{path}.{name}", least, most)
     ]
     if 0 < longest < base:
         problem = f"must be at least base_delay_ms ({base}), not {longest}"
@@ -166,24 +168,27 @@ def shown(text: str) -> str:
     return repr(clipped)
 
 
-def _line_faults(text: str, path: str, longest: int) -> list[Fault]:
+def line_faults(text: str, path: str, longest: int) -> list[Fault]:
+    """Judges a text that must not be empty, nor have control characters."""
     if not text:
         return [Fault(path, "must not be empty")]
     # What is too long is not read further: it may be megabytes.
-    if faults := _length_faults(text, path, longest):
+    if faults := length_faults(text, path, longest):
         return faults
     if any(unicodedata.category(character) == "Cc" for character in text):
         return [Fault(path, "must not contain control characters")]
     return []
 
 
-def _length_faults(text: str, path: str, longest: int) -> list[Fault]:
+def length_faults(text: str, path: str, longest: int) -> list[Fault]:
+    """Judges a text's length alone."""
     if len(text) > longest:
         return [Fault(path, f"must have at most {longest} characters, not {len(text)}")]
     return []
 
 
-def _range_faults(value: int, path: str, least: int, most: int | None) -> list[Fault]:
+def range_faults(value: int, path: str, least: int, most: int | None) -> list[Fault]:
+    """Judges a number; None: as large as it likes."""
     if most is None and value < least:
         return [Fault(path, f"must be at least {least}, not {value}")]
     if most is not None and not least <= value <= most:

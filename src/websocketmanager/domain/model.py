@@ -1,4 +1,4 @@
-"""Frozen values that every layer speaks in. Imports nothing but the standard library."""
+"""Frozen values that every layer speaks in. Imports the standard library and other vocabularies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
+
+from websocketmanager.domain.frames import Kind
+from websocketmanager.domain.options import (
+    Correlation,
+    HandshakeOptions,
+    Liveness,
+    Opening,
+    Rotation,
+    Subscription,
+)
+
+__all__ = [
+    "BufferOptions",
+    "Cause",
+    "ConnectionDetail",
+    "ConnectionId",
+    "ConnectionOptions",
+    "ConnectionSpec",
+    "ConnectionView",
+    "FirstDial",
+    "Format",
+    "InstanceId",
+    "Kind",
+    "LifecycleNotice",
+    "LiveStatistics",
+    "Message",
+    "ReconnectOptions",
+    "Statistics",
+    "Status",
+    "TailedMessage",
+    "Topic",
+    "Transition",
+]
 
 ConnectionId = NewType("ConnectionId", str)
 InstanceId = NewType("InstanceId", str)
@@ -19,13 +52,6 @@ class Status(StrEnum):
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
     DISCONNECTED = "disconnected"
-
-
-class Kind(StrEnum):
-    """The frame type of a message; the value is its content type on the wire."""
-
-    TEXT = "text/plain"
-    BINARY = "application/octet-stream"
 
 
 class Format(StrEnum):
@@ -71,18 +97,46 @@ class BufferOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """What a caller chose for one connection. Zero means: the service's default."""
+    """What a caller chose for one connection. Zero means: the service's default.
+
+    Attributes:
+        reconnect: how it comes back.
+        format: what an event's data holds.
+        markers: whether the stream tells its own beginnings, gaps and ends.
+        max_message_bytes: of one message.
+        buffer: what may wait between socket and topic.
+        handshake: how a socket is opened.
+        opening: what is said before a session counts as connected.
+        subscriptions: the desired set, in order; keys are unique.
+        liveness: how a feed that is open and yet dead is noticed.
+        correlation: how `Send` finds its reply.
+        send_spacing_ms: between two messages sent, at least; zero: none.
+        exclusive: connections with the same text share a credential that the server lets in
+            once; empty: none.
+        rotation: when a session is replaced before the server ends it.
+    """
 
     reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
     format: Format = Format.RAW
     markers: bool = False
     max_message_bytes: int = 0
     buffer: BufferOptions = field(default_factory=BufferOptions)
+    handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
+    opening: Opening = field(default_factory=Opening)
+    subscriptions: tuple[Subscription, ...] = ()
+    liveness: Liveness = field(default_factory=Liveness)
+    correlation: Correlation = field(default_factory=Correlation)
+    send_spacing_ms: int = 0
+    exclusive: str = ""
+    rotation: Rotation = field(default_factory=Rotation)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """The intent of a `Connect` call, validated."""
+    """The intent of a `Connect` call, validated.
+
+    `options` are what came of the caller's and of the profile's; `profile` is its name.
+    """
 
     url: str
     auto_reconnect: bool = False
@@ -90,6 +144,7 @@ class ConnectionSpec:
     name: str = ""
     topic: Topic | None = None
     options: ConnectionOptions = field(default_factory=ConnectionOptions)
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +196,112 @@ class ConnectionView:
     cause: Cause | None = None
     next_attempt_at: float | None = None
     degraded: tuple[str, ...] = ()
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatistics:
+    """How a connection does at the moment.
+
+    Attributes:
+        messages_per_second_10s: received, fading with a time constant of 10 seconds.
+        messages_per_second_60s: the same with one minute.
+        bytes_per_second_10s: as the messages.
+        bytes_per_second_60s: as the messages.
+        data_age_seconds: since the last message; None before the first.
+        queue_depth: events that wait for the API.
+        publish_lag_seconds: since the oldest of them was received; zero when none waits.
+        reconnects: dials after the first, in this process.
+        sessions: sockets that were opened since the connection was made.
+    """
+
+    messages_per_second_10s: float = 0.0
+    messages_per_second_60s: float = 0.0
+    bytes_per_second_10s: float = 0.0
+    bytes_per_second_60s: float = 0.0
+    data_age_seconds: float | None = None
+    queue_depth: int = 0
+    publish_lag_seconds: float = 0.0
+    reconnects: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One lifecycle event in short. `restored`: a degradation that is over."""
+
+    number: int
+    at: float
+    state: str
+    session: int = 0
+    attempt: int = 0
+    delay_ms: int = 0
+    error_type: str = ""
+    message: str = ""
+    close_code: int = 0
+    close_reason: str = ""
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionDetail:
+    """What `Get` shows of one connection; transitions oldest first."""
+
+    view: ConnectionView
+    live: LiveStatistics
+    transitions: tuple[Transition, ...] = ()
+    last_error: Transition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleNotice:
+    """One lifecycle event as it is published.
+
+    Attributes:
+        connection_id: whose event it is.
+        id: its `ce-id`.
+        type: its `ce-type`.
+        state: the last part of the type.
+        number: counts per connection.
+        at: Unix seconds.
+        data: JSON.
+        missed: events before it that its reader wanted and that are no longer known.
+    """
+
+    connection_id: ConnectionId
+    id: str
+    type: str
+    state: str
+    number: int
+    at: float
+    data: bytes
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TailedMessage:
+    """One message as `Tail` shows it.
+
+    Attributes:
+        id: `ce-id` of its event.
+        kind: frame type.
+        data: the message or its beginning.
+        size: bytes of the whole message.
+        at: Unix seconds of its receipt.
+        session: of the connection.
+        sequence: within the session.
+        owner_epoch: of the process that received it.
+        topic: where it is published, if anywhere.
+        skipped: messages before it that this reader was too slow for.
+    """
+
+    id: str
+    kind: Kind
+    data: bytes
+    size: int
+    at: float
+    session: int
+    sequence: int
+    owner_epoch: int
+    topic: Topic | None
+    skipped: int = 0

@@ -9,23 +9,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from websocketmanager.domain import record_options
 from websocketmanager.domain.identity import record_key
 from websocketmanager.domain.model import (
-    BufferOptions,
     Cause,
     ConnectionId,
     ConnectionOptions,
     ConnectionSpec,
-    FirstDial,
-    Format,
     InstanceId,
-    ReconnectOptions,
     Status,
     Topic,
 )
+from websocketmanager.domain.options import Subscription
 from websocketmanager.errors import RecordUnreadable
 
 SCHEMA = 1
@@ -50,8 +48,11 @@ class Record:
     Attributes:
         declared_topic: the topic of the `Connect` call; `spec.topic` is the present one.
         declared_tags: the tags of the `Connect` call; `spec.tags` are the present ones.
+        declared_subscriptions: the set of the `Connect` call, if it was changed since.
         answered: whether the caller of `Connect` may know of it.
         session: number of the last socket, 0 before the first.
+        last_sequence: number of the last message of that session that was received when the
+            record was written: the last position known after a crash.
         event: number of the last lifecycle event.
         writer: random per write, so that a writer recognises its own.
         deleted: a tombstone: `Disconnect` was accepted and deletion follows.
@@ -64,11 +65,13 @@ class Record:
     instance_id: InstanceId
     declared_topic: Topic | None = None
     declared_tags: Mapping[str, str] = field(default_factory=dict)
+    declared_subscriptions: tuple[Subscription, ...] | None = None
     answered: bool = False
     connected_at: float | None = None
     disconnected_at: float | None = None
     last_heartbeat: float = 0.0
     session: int = 0
+    last_sequence: int = 0
     event: int = 0
     recent_events: tuple[RecordedEvent, ...] = ()
     owner_epoch: int = 1
@@ -93,8 +96,8 @@ class Record:
 def differing_fields(wanted: ConnectionSpec, record: Record) -> tuple[str, ...]:
     """Returns the fields in which a `Connect` call differs from the record's intent.
 
-    Topic and tags may have been changed by other calls since: both the declared and the present
-    value count as the same intent.
+    Topic, tags and subscriptions may have been changed by other calls since: both the declared
+    and the present value count as the same intent.
     """
     present = record.spec
     pairs = {
@@ -102,9 +105,12 @@ def differing_fields(wanted: ConnectionSpec, record: Record) -> tuple[str, ...]:
         "auto_reconnect": wanted.auto_reconnect == present.auto_reconnect,
         "tags": dict(wanted.tags) in (dict(record.declared_tags), dict(present.tags)),
         "topic": wanted.topic in (record.declared_topic, present.topic),
+        "profile": wanted.profile == present.profile,
     }
-    for name in ("reconnect", "format", "markers", "max_message_bytes", "buffer"):
+    for name in (option.name for option in fields(ConnectionOptions)):
         pairs[f"options.{name}"] = getattr(wanted.options, name) == getattr(present.options, name)
+    if wanted.options.subscriptions == record.declared_subscriptions:
+        pairs["options.subscriptions"] = True
     return tuple(name for name, same in pairs.items() if not same)
 
 
@@ -120,7 +126,8 @@ def to_json(record: Record) -> str:
         "topic": spec.topic or "",
         "auto_reconnect": spec.auto_reconnect,
         "tags": dict(spec.tags),
-        "options": asdict(spec.options),
+        "options": record_options.to_value(spec.options),
+        "profile": spec.profile,
         "declared_topic": record.declared_topic or "",
         "declared_tags": dict(record.declared_tags),
         "answered": record.answered,
@@ -129,6 +136,7 @@ def to_json(record: Record) -> str:
         "disconnected_at": record.disconnected_at,
         "last_heartbeat": record.last_heartbeat,
         "session": record.session,
+        "last_sequence": record.last_sequence,
         "event": record.event,
         "recent_events": [asdict(event) for event in record.recent_events],
         "instance_id": record.instance_id,
@@ -138,6 +146,9 @@ def to_json(record: Record) -> str:
         "cause": asdict(record.cause) if record.cause else None,
         "deleted": record.deleted,
     }
+    if record.declared_subscriptions is not None:
+        declared = ConnectionOptions(subscriptions=record.declared_subscriptions)
+        value["declared_subscriptions"] = record_options.to_value(declared).get("subscriptions", [])
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -172,7 +183,8 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         tags=_tags(value["tags"]),
         name=_text(value.get("name", "")),
         topic=_topic(value.get("topic")),
-        options=_options(value.get("options", {})),
+        options=record_options.from_value(value.get("options", {})),
+        profile=_text(value.get("profile", "")),
     )
     cause = value.get("cause")
     return Record(
@@ -183,11 +195,13 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         instance_id=InstanceId(_text(value["instance_id"])),
         declared_topic=_topic(value.get("declared_topic", value.get("topic"))),
         declared_tags=_tags(value.get("declared_tags", value["tags"])),
+        declared_subscriptions=_subscriptions(value.get("declared_subscriptions")),
         answered=bool(value.get("answered", True)),
         connected_at=_time(value.get("connected_at")),
         disconnected_at=_time(value.get("disconnected_at")),
         last_heartbeat=_number(value.get("last_heartbeat", 0.0)),
         session=int(value.get("session", 0)),
+        last_sequence=int(value.get("last_sequence", 0)),
         event=int(value.get("event", 0)),
         recent_events=tuple(
             RecordedEvent(int(e["number"]), _text(e["name"]), _number(e["at"]), dict(e["data"]))
@@ -198,27 +212,6 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         writer=_text(value.get("writer", "")),
         cause=_cause(cause) if cause else None,
         deleted=bool(value.get("deleted", False)),
-    )
-
-
-def _options(value: Mapping[str, Any]) -> ConnectionOptions:
-    reconnect = value.get("reconnect", {})
-    buffer = value.get("buffer", {})
-    return ConnectionOptions(
-        reconnect=ReconnectOptions(
-            first_dial=FirstDial(reconnect.get("first_dial", "fail")),
-            base_delay_ms=int(reconnect.get("base_delay_ms", 0)),
-            max_delay_ms=int(reconnect.get("max_delay_ms", 0)),
-            max_attempts=int(reconnect.get("max_attempts", 0)),
-            stable_after_ms=int(reconnect.get("stable_after_ms", 0)),
-        ),
-        format=Format(value.get("format", "raw")),
-        markers=bool(value.get("markers", False)),
-        max_message_bytes=int(value.get("max_message_bytes", 0)),
-        buffer=BufferOptions(
-            max_messages=int(buffer.get("max_messages", 0)),
-            max_bytes=int(buffer.get("max_bytes", 0)),
-        ),
     )
 
 
@@ -233,6 +226,12 @@ def _cause(value: Mapping[str, Any]) -> Cause:
 
 def _tags(value: Any) -> dict[str, str]:
     return {_text(key): _text(member) for key, member in value.items()}
+
+
+def _subscriptions(value: Any) -> tuple[Subscription, ...] | None:
+    if value is None:
+        return None
+    return record_options.from_value({"subscriptions": value}).subscriptions
 
 
 def _topic(value: Any) -> Topic | None:

@@ -28,6 +28,7 @@ _BY_KIND: dict[FailureKind, Advice] = {
     FailureKind.ADDRESS_REFUSED: Advice.LATER,
     FailureKind.CONNECT_REFUSED: Advice.AGAIN,
     FailureKind.NETWORK_ERROR: Advice.AGAIN,
+    FailureKind.PROXY_FAILED: Advice.AGAIN,
     # Certificates expire and are renewed while we wait.
     FailureKind.TLS_FAILED: Advice.LATER,
     FailureKind.OPEN_TIMEOUT: Advice.AGAIN,
@@ -39,6 +40,15 @@ _BY_KIND: dict[FailureKind, Advice] = {
     FailureKind.INVALID_UTF8: Advice.LATER,
     FailureKind.MESSAGE_TOO_BIG: Advice.LATER,
     FailureKind.PING_TIMEOUT: Advice.AGAIN,
+    FailureKind.READ_IDLE: Advice.AGAIN,
+    FailureKind.FIRST_DATA_MISSING: Advice.AGAIN,
+    FailureKind.DATA_STALE: Advice.AGAIN,
+    FailureKind.HEARTBEAT_TIMEOUT: Advice.AGAIN,
+    FailureKind.DIALOGUE_TIMEOUT: Advice.AGAIN,
+    FailureKind.ROTATED: Advice.AGAIN,
+    FailureKind.SERVER_REFUSED: Advice.LATER,  # refined by the rule that matched
+    # It may be mounted or corrected while we wait.
+    FailureKind.SECRET_MISSING: Advice.LATER,
     FailureKind.INTERNAL: Advice.LATER,
     FailureKind.UNKNOWN: Advice.LATER,
 }
@@ -80,6 +90,8 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 
 def classify(failure: Failure) -> Advice:
     """Returns what the failure means for the next dial. Total."""
+    if failure.advice:
+        return Advice(failure.advice)
     if failure.kind is FailureKind.PEER_CLOSED:
         return _BY_CLOSE_CODE.get(failure.close_code, Advice.LATER)
     if failure.kind is FailureKind.HANDSHAKE_REJECTED:
@@ -100,7 +112,9 @@ def _classify_status(failure: Failure) -> Advice:
 
 
 def is_orderly(failure: Failure) -> bool:
-    """Whether the peer ended the session in good order (RFC 6455 §7.4.1: 1000, 1001)."""
+    """Whether a session ended in good order: by rotation, or by a 1000 or 1001 of the peer."""
+    if failure.kind is FailureKind.ROTATED:
+        return True
     return failure.kind is FailureKind.PEER_CLOSED and failure.close_code in ORDERLY_CLOSE_CODES
 
 

@@ -98,7 +98,7 @@ class Feed:
         return bool(self.events) and self.events[0].tag <= self.gate and self.held_until is None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
     """Events of one publish call and whose they are, side by side."""
 
@@ -116,6 +116,7 @@ class Lane:
         self._journal = journal
         self._ready: deque[Feed] = deque()
         self._held: set[Feed] = set()
+        self._flying: set[_Batch] = set()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._in_flight = 0
@@ -146,8 +147,16 @@ class Lane:
                     if not batch.events:
                         continue
                     self._in_flight += 1
+                    self._flying.add(batch)
                     tasks.create_task(self._settle(batch))
                 await self._wait_for_work()
+
+    def oldest(self, feed: Feed) -> Event | None:
+        """Returns the feed's oldest event that is not accepted yet; looks through what flies."""
+        for batch in self._flying:
+            if feed in batch.feeds:
+                return batch.events[batch.feeds.index(feed)]
+        return feed.events[0] if feed.events else None
 
     async def wait_drained(self) -> None:
         """Waits until nothing is pending."""
@@ -207,6 +216,7 @@ class Lane:
                 await self._publish_some(batch)
         finally:
             self._give_back(batch)
+            self._flying.discard(batch)
             self._in_flight -= 1
             for feed in feeds:
                 feed.queued = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ _MAX_PAUSE_SECONDS = 2.0
 _MAX_DRAFTS = 512
 
 Change = Callable[[Record], Record]
+#: Told the events that a record holds from now on, with the record.
+Listener = Callable[[Record, Sequence[RecordedEvent]], None]
 
 
 class RecordLost(Exception):
@@ -59,6 +61,7 @@ class Book:
         stored: whether the store has a value.
         on_saved: told each record that is durable now.
         on_lost: told that another owner has the record.
+        position: returns the last message's number in the present session.
     """
 
     def __init__(
@@ -67,10 +70,12 @@ class Book:
         *,
         on_saved: Callable[[Record], None],
         on_lost: Callable[[str], None],
+        position: Callable[[], int] = lambda: 0,
         etag: str | None = None,
         stored: bool = False,
     ) -> None:
         self.record = record
+        self.position = position
         self.lock = asyncio.Lock()
         self.etag = etag
         self.stored = stored
@@ -113,6 +118,11 @@ class Ledger:
         self._idle = asyncio.Event()
         self._in_flight = 0
         self._delayed = False
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Tells it every event once a record holds it, those of one connection in order."""
+        self._listeners.append(listener)
 
     # --- posting ------------------------------------------------------------------------------
 
@@ -231,7 +241,7 @@ class Ledger:
             book.record = tombstone
             book.on_saved(tombstone)
             acknowledge = self._acknowledger(book)
-            return lambda: self._outbox.publish(tombstone, events, acknowledge)
+            return lambda: self._publish(tombstone, events, acknowledge)
 
     async def erase(self, book: Book, *, patience_seconds: float | None) -> None:
         """Deletes a buried record, once its last events are published or patience is over.
@@ -252,7 +262,7 @@ class Ledger:
         """Publishes the events that a crash may have left unpublished; equal ids, equal bytes."""
         record = book.record
         book.acknowledged = record.event - len(record.recent_events)
-        self._outbox.publish(record, record.recent_events, self._acknowledger(book))
+        self._publish(record, record.recent_events, self._acknowledger(book))
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -332,9 +342,19 @@ class Ledger:
             book.record = book.record.with_events(events)
             if not (book.dirty or book.drafts):
                 self._unsaved.discard(book)
-            self._outbox.publish(record, events, self._acknowledger(book))
+            self._publish(record, events, self._acknowledger(book))
             book.on_saved(record)
             return True
+
+    def _publish(
+        self,
+        record: Record,
+        events: Sequence[RecordedEvent],
+        acknowledge: Callable[[int], None],
+    ) -> None:
+        self._outbox.publish(record, events, acknowledge)
+        for listener in self._listeners:
+            listener(record, events)
 
     def _numbered(self, book: Book, drafts: list[Draft]) -> tuple[RecordedEvent, ...]:
         events = []
@@ -367,7 +387,12 @@ class Ledger:
         """
         if book.etag is None and book.stored:
             await self._read_etag(book)
-        value = replace(record, writer=self._dice.uuid(), last_heartbeat=self._clock.now())
+        value = replace(
+            record,
+            writer=self._dice.uuid(),
+            last_heartbeat=self._clock.now(),
+            last_sequence=book.position(),
+        )
         etag, book.etag = book.etag or None, None
         try:
             await self._store.save(record.key, to_json(value), etag=etag)

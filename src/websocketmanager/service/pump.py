@@ -15,20 +15,32 @@ from websocketmanager.domain.envelope import (
     Event,
     Route,
     StreamIdentity,
+    event_time,
     marker_event,
     marker_route,
     message_event,
     message_route,
     timestamp,
 )
-from websocketmanager.domain.model import Format, Kind, Message, Statistics, Topic
+from websocketmanager.domain.model import (
+    Format,
+    Kind,
+    LiveStatistics,
+    Message,
+    Statistics,
+    Topic,
+)
+from websocketmanager.domain.rates import Rate
 from websocketmanager.ports import Clock, Refusal
 from websocketmanager.service.lane import Feed, Lane
+from websocketmanager.service.tap import Taps
 
 #: Seconds between attempts on a topic that the API refused.
 _RETRY_TOPIC_SECONDS = 30.0
 #: What a waiting event costs beside its data, roughly; counts against the process budget.
 _EVENT_BYTES = 512
+#: How often the rates look at the counts, at most: not with every message.
+_LOOK_SECONDS = 1.0
 
 TOPIC_REJECTED = "topic_rejected"
 PUBLISHING_BEHIND = "publishing_behind"
@@ -95,6 +107,7 @@ class Pump:
         on_degraded: Callable[[str, str, int], None],
         on_restored: Callable[[str, int], None],
     ) -> None:
+        self._lane = lane
         self._feed = Feed(lane, self, gate=-1)
         self._budget = budget
         self._clock = clock
@@ -107,6 +120,7 @@ class Pump:
         self._room = asyncio.Event()
         self._room.set()
         self._identity: StreamIdentity | None = None
+        self._resumed_from = 0
         self._routes: dict[Topic, Route] = {}
         self._bytes = 0
         self._received = 0
@@ -122,6 +136,11 @@ class Pump:
         self._abandoned = False
         self._last_message_at: float | None = None
         self._last_ended: dict[str, Any] | None = None
+        now = clock.now()
+        self._looked_at, self._look_again_at = now, now + _LOOK_SECONDS
+        self._message_rates = (Rate.begin(10.0, now), Rate.begin(60.0, now))
+        self._byte_rates = self._message_rates
+        self.taps = Taps()
         self.topic: Topic | None = None
         self.sequence = 0
         self.last_kind: Kind | None = None
@@ -144,8 +163,8 @@ class Pump:
                 {
                     "session": identity.session,
                     "from_session": identity.session - 1,
-                    # Unknown after a crash: what the last process published is not persisted.
-                    "from_sequence": last_sequence if previous else None,
+                    # After a crash the last position that was saved: more may have come.
+                    "from_sequence": last_sequence if previous else self._resumed_from,
                     "to_sequence": 1,
                     "cause": ended.get("cause", "process_restart"),
                     "lost": None,
@@ -187,6 +206,15 @@ class Pump:
         self._dropped += _messages(events)
         self._release(events)
 
+    def resume_from(self, sequence: int) -> None:
+        """Tells the last position that an earlier process has saved."""
+        self._resumed_from = sequence
+
+    @property
+    def position(self) -> int:
+        """The number of the last message in the present, or else the last known, session."""
+        return self._resumed_from if self._identity is None else self.sequence
+
     def confirm_session(self, session: int) -> None:
         """Lets the session's messages go: its number is in the store and is never used again."""
         self._feed.open_gate(session)
@@ -203,12 +231,16 @@ class Pump:
 
     def accept(self, message: Message, at: float) -> None:
         """Takes one message; never blocks. `full` says afterwards whether the reader must wait."""
+        if at >= self._look_again_at or at < self._looked_at:
+            self._look(at)
         self._received += 1
         self._received_bytes += len(message.data)
         self._last_message_at = at
         self.last_kind = message.kind
         self.sequence += 1
         topic = self.topic
+        if self.taps.open and self._identity is not None:
+            self.taps.take(message, self._identity, self.sequence, at, topic)
         if topic is None:
             self._unrouted += 1
             return
@@ -266,6 +298,21 @@ class Pump:
             last_message_at=self._last_message_at,
         )
 
+    def live(self) -> LiveStatistics:
+        """Returns how it goes now; reconnects and sessions are not known here."""
+        now = self._clock.now()
+        self._look(now)
+        last, oldest = self._last_message_at, self._lane.oldest(self._feed)
+        return LiveStatistics(
+            messages_per_second_10s=self._message_rates[0].per_second,
+            messages_per_second_60s=self._message_rates[1].per_second,
+            bytes_per_second_10s=self._byte_rates[0].per_second,
+            bytes_per_second_60s=self._byte_rates[1].per_second,
+            data_age_seconds=None if last is None else max(now - last, 0.0),
+            queue_depth=self._feed.load,
+            publish_lag_seconds=0.0 if oldest is None else max(now - event_time(oldest), 0.0),
+        )
+
     # --- what became of them (lane.FeedOwner) -------------------------------------------------
 
     def accepted(self, events: Sequence[Event]) -> None:
@@ -319,6 +366,15 @@ class Pump:
                 self._room.set()
             if not self._waiting:
                 self._restore(PUBLISHING_BEHIND, 0)
+
+    def _look(self, at: float) -> None:
+        """Has the rates see the counts."""
+        short, long = self._message_rates
+        count, size = self._received, self._received_bytes
+        self._message_rates = short.advanced(count, at), long.advanced(count, at)
+        short, long = self._byte_rates
+        self._byte_rates = short.advanced(size, at), long.advanced(size, at)
+        self._looked_at, self._look_again_at = at, at + _LOOK_SECONDS
 
     def _end_rejection(self) -> None:
         self._rejected = None

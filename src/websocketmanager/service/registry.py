@@ -15,15 +15,23 @@ from typing import Any, TypeVar
 
 from websocketmanager.domain import lifecycle as life
 from websocketmanager.domain.facts import ConnectionRemoved, RecordIgnored, RunnerCrashed
-from websocketmanager.domain.model import ConnectionId, ConnectionView, Statistics, Status
+from websocketmanager.domain.model import (
+    ConnectionDetail,
+    ConnectionId,
+    ConnectionView,
+    Statistics,
+    Status,
+)
 from websocketmanager.domain.record import Record
 from websocketmanager.domain.url_policy import redact
-from websocketmanager.errors import ApiError, ServiceUnavailable
+from websocketmanager.errors import ApiError, ConnectionNotFound, ServiceUnavailable
+from websocketmanager.service.history import Histories
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import OPEN, Lane
 from websocketmanager.service.ledger import Book, RecordLost
 from websocketmanager.service.pump import Budget, Pump
 from websocketmanager.service.runner import Runner, Tools
+from websocketmanager.service.watch import Watchers
 
 #: How long `Disconnect` waits for its last event before the record goes.
 _FAREWELL_SECONDS = 2.0
@@ -83,6 +91,9 @@ class Registry:
         self._stop = asyncio.Event()
         self._past = Statistics()
         self.entries: dict[ConnectionId, Entry] = {}
+        self.histories = Histories()
+        self.watchers = Watchers(self.histories, type_prefix=tools.policy.lifecycle_type_prefix)
+        tools.ledger.listen(self.watchers.tell)
 
     # --- its own life -------------------------------------------------------------------------
 
@@ -99,8 +110,10 @@ class Registry:
     def stop(self) -> None:
         """Has every socket closed with 1001 (going away); `run` returns when all are."""
         self._stop.set()
+        self.watchers.stop(ServiceUnavailable("stopping"))
         for entry in self.entries.values():
             entry.gone.set()
+            entry.pump.taps.end(ServiceUnavailable("stopping"))
 
     @property
     def stopping(self) -> bool:
@@ -117,6 +130,7 @@ class Registry:
             incarnation=self._tools.policy.incarnation,
         )
         entry = self.make_entry(ours, etag=etag, stored=True, resumed=record.session > 0)
+        entry.pump.resume_from(record.last_sequence)
         entry.durable.set()
         self._tools.ledger.announce_again(entry.book)
         self.entries[record.id] = entry
@@ -183,7 +197,14 @@ class Registry:
         def restored(cause: str, count: int) -> None:
             entry.runner.tell_restored(cause, count)
 
-        book = Book(record, on_saved=saved, on_lost=lost, etag=etag, stored=stored)
+        book = Book(
+            record,
+            on_saved=saved,
+            on_lost=lost,
+            position=lambda: pump.position,
+            etag=etag,
+            stored=stored,
+        )
         pump = Pump(
             lane=self._lane,
             budget=self._budget,
@@ -277,7 +298,16 @@ class Registry:
         if known:
             del self.entries[entry.record.id]
             self._past = _sum(self._past, self.statistics(entry))
+            self._end_streams(entry)
         return known
+
+    def _end_streams(self, entry: Entry) -> None:
+        """Those who look on learn whether it was removed, or is another's now."""
+        connection_id = entry.record.id
+        error = None if entry.record.deleted else ConnectionNotFound(connection_id)
+        self.watchers.end(connection_id, error)
+        entry.pump.taps.end(error)
+        self.histories.forget(connection_id)
 
     async def remove_quietly(
         self,
@@ -450,7 +480,17 @@ class Registry:
             cause=record.cause,
             next_attempt_at=runner.next_attempt_at,
             degraded=tuple(sorted(pump.degraded)),
+            profile=record.spec.profile,
         )
+
+    def detail(self, entry: Entry) -> ConnectionDetail:
+        """Returns all that is known of a connection."""
+        history = self.histories.of(entry.record.id)
+        view = self.view(entry)
+        live = replace(
+            entry.pump.live(), reconnects=view.statistics.reconnects, sessions=view.session
+        )
+        return ConnectionDetail(view, live, history.transitions(), history.last_error())
 
 
 def _sum(one: Statistics, other: Statistics) -> Statistics:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 
-from websocketmanager.domain import correlation
-from websocketmanager.errors import ConnectionEnded, LimitReached
+from websocketmanager.domain.correlation import Correlator
+from websocketmanager.errors import ConnectionEnded, Fault, InvalidArgument, LimitReached
 
 
 class Replies:
     """Matches incoming messages with waiting callers."""
 
-    def __init__(self, *, connection_id: str, max_pending: int) -> None:
+    def __init__(self, correlator: Correlator, *, connection_id: str, max_pending: int) -> None:
+        self._correlator = correlator
         self._connection_id = connection_id
         self._max_pending = max_pending
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
 
-    def expect(self, prefix: bytes) -> asyncio.Future[bytes]:
-        """Returns what the first reply with this prefix will complete, without the prefix.
+    def frame(self, message: bytes, random_bytes: bytes) -> tuple[bytes, bytes]:
+        """Returns the key to expect and the bytes to send.
+
+        Raises:
+            InvalidArgument: the message has no place for an id, or its id waits already.
+        """
+        key, wire = self._correlator.framed(message, random_bytes)
+        if key in self._waiting:
+            raise InvalidArgument(Fault("message", "another Send waits for the reply to its id"))
+        return key, wire
+
+    def expect(self, key: bytes) -> asyncio.Future[bytes]:
+        """Returns what the first reply with this key will complete.
 
         Raises:
             LimitReached: too many callers wait already.
@@ -27,21 +39,22 @@ class Replies:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         # A caller that failed to write does not ask what became of its reply.
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._waiting[prefix] = reply
+        self._waiting[key] = reply
         return reply
 
-    def forget(self, prefix: bytes) -> None:
+    def forget(self, key: bytes) -> None:
         """Gives up on a reply; one that comes later is an ordinary message."""
-        self._waiting.pop(prefix, None)
+        self._waiting.pop(key, None)
 
     def take(self, message: bytes) -> bool:
         """Completes the caller that waits for this message; returns whether one did."""
         if not self._waiting:
             return False
-        reply = self._waiting.pop(correlation.prefix_of(message), None)
+        key = self._correlator.key_of(message)
+        reply = None if key is None else self._waiting.pop(key, None)
         if reply is None or reply.done():
             return False
-        reply.set_result(correlation.reply_of(message))
+        reply.set_result(self._correlator.reply_of(message))
         return True
 
     def fail_all(self, problem: str) -> None:

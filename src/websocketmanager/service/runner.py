@@ -8,13 +8,13 @@ socket.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
 from websocketmanager.domain import correlation
 from websocketmanager.domain import lifecycle as life
+from websocketmanager.domain.change import subscription_changes
 from websocketmanager.domain.envelope import StreamIdentity, timestamp
 from websocketmanager.domain.facts import (
     AttemptFailed,
@@ -28,8 +28,10 @@ from websocketmanager.domain.facts import (
 )
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.model import Kind, Status
+from websocketmanager.domain.pattern import CompileRegex
+from websocketmanager.domain.plan import compile_plan
 from websocketmanager.domain.policy import ServicePolicy
-from websocketmanager.domain.retry import classify
+from websocketmanager.domain.retry import Advice, classify
 from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import (
     ConnectionEnded,
@@ -38,12 +40,15 @@ from websocketmanager.errors import (
     ReplyTimeout,
     WriteTimeout,
 )
-from websocketmanager.ports import Clock, Dialer, DialTarget, Dice, Journal, Socket
+from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets
 from websocketmanager.service.announcements import Announcer
+from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
 from websocketmanager.service.pump import PUBLISHING_BEHIND, Pump
 from websocketmanager.service.replies import Replies
+from websocketmanager.service.session import Ears, Session, SessionTools
+from websocketmanager.service.timers import Timers
 
 #: How long publishing must keep up before it is told that it does.
 _CALM_SECONDS = 5.0
@@ -60,18 +65,24 @@ class Tools:
     ledger: Ledger
     pacer: Pacer
     policy: ServicePolicy
+    secrets: Secrets
+    timers: Timers
+    exclusives: Exclusives
+    compile_regex: CompileRegex
 
-
-@dataclass(slots=True)
-class _Attempt:
-    """One dial and the session that may come of it: never used for another."""
-
-    generation: int
-    numbered: asyncio.Event
-    socket: Socket | None = None
-    task: asyncio.Task[None] | None = None
-    keepalive: asyncio.Task[None] | None = None
-    received: int = 0
+    def for_sessions(self) -> SessionTools:
+        """Returns the part that sessions need."""
+        return SessionTools(
+            clock=self.clock,
+            dice=self.dice,
+            dialer=self.dialer,
+            journal=self.journal,
+            secrets=self.secrets,
+            pacer=self.pacer,
+            timers=self.timers,
+            exclusives=self.exclusives,
+            policy=self.policy,
+        )
 
 
 class Runner:
@@ -98,12 +109,17 @@ class Runner:
         self._machine = life.Machine(ever_open=ever_open)
         self._announcer = Announcer(book, tools.ledger, url=self._url)
         self._replies = Replies(
-            connection_id=book.record.id, max_pending=tools.policy.limits.max_pending_sends
+            correlation.correlator_of(self._spec.options.correlation),
+            connection_id=book.record.id,
+            max_pending=tools.policy.limits.max_pending_sends,
         )
         self._inbox: asyncio.Queue[life.Event] = asyncio.Queue()
+        self._plan = compile_plan(self._spec, tools.compile_regex)
         self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
+        self._session_task: asyncio.Task[None] | None = None
+        self._secrets_doubted = False
         self._timers: dict[life.Timer, asyncio.Task[None]] = {}
-        self._attempt: _Attempt | None = None
+        self._session: Session | None = None
         self._writing = 0
         self._calm = asyncio.Event()
         self._floods = 0
@@ -155,6 +171,20 @@ class Runner:
             self.tried.set()
             self.finished.set()
 
+    def change_subscriptions(self) -> None:
+        """Brings plan and open session to the set that the record wants now."""
+        before, self._spec = self._plan, self._book.record.spec
+        self._plan = compile_plan(self._spec, self._tools.compile_regex)
+        gone, come = subscription_changes(
+            before.spec.options.subscriptions, self._spec.options.subscriptions
+        )
+        if self._session is not None:
+            self._session.change_subscriptions(
+                self._plan,
+                tuple(one for one in before.subscriptions if one.key in gone),
+                tuple(one for one in self._plan.subscriptions if one.key in come),
+            )
+
     # --- sending ------------------------------------------------------------------------------
 
     async def send(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> None:
@@ -166,14 +196,14 @@ class Runner:
             LimitReached: too many writes wait for the peer to read.
             WriteTimeout: the peer did not read in time.
         """
-        socket = self._live_socket()
+        session = self._live_session()
         limit = self._tools.policy.limits.max_pending_sends
         if self._writing >= limit:
             raise LimitReached(limit="pending sends of a connection", maximum=limit)
         self._writing += 1
         try:
             async with self._tools.clock.timeout(timeout_seconds):
-                await socket.send(data, kind)
+                await session.send(data, kind)
         except TimeoutError as error:
             raise WriteTimeout(
                 connection_id=self._book.record.id, timeout_seconds=timeout_seconds
@@ -188,44 +218,44 @@ class Runner:
         self.sent_bytes += len(data)
 
     async def request(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> bytes:
-        """Sends a message behind a fresh prefix and returns the reply that carries the same.
+        """Sends a correlated message and returns its reply.
 
         Raises:
             NotConnected, ConnectionEnded, LimitReached: as `send`.
             ReplyTimeout: no reply in time.
         """
-        self._live_socket()
-        prefix = correlation.correlation_prefix(
-            self._tools.dice.token_bytes(correlation.PREFIX_BYTES)
+        self._live_session()
+        key, wire = self._replies.frame(
+            data, self._tools.dice.token_bytes(correlation.PREFIX_BYTES)
         )
-        reply = self._replies.expect(prefix)
+        reply = self._replies.expect(key)
         try:
             async with self._tools.clock.timeout(timeout_seconds):
-                framed = correlation.framed(prefix, data)
-                await self.send(framed, kind, timeout_seconds=timeout_seconds)
+                await self.send(wire, kind, timeout_seconds=timeout_seconds)
                 return await reply
         except TimeoutError as error:
             raise ReplyTimeout(
                 connection_id=self._book.record.id, timeout_seconds=timeout_seconds
             ) from error
         finally:
-            self._replies.forget(prefix)
+            self._replies.forget(key)
 
-    def _live_socket(self) -> Socket:
-        attempt = self._attempt
-        if self._machine.state is not life.State.OPEN or not attempt or not attempt.socket:
+    def _live_session(self) -> Session:
+        session = self._session
+        if self._machine.state is not life.State.OPEN or not session or not session.socket:
             when = self.next_attempt_at
             raise NotConnected(
                 connection_id=self._book.record.id,
                 status=self.status.value,
                 next_attempt_at=timestamp(when) if when is not None else "",
             )
-        return attempt.socket
+        return session
 
     # --- the machine --------------------------------------------------------------------------
 
     def _advance(self, event: life.Event) -> None:
         before = self._machine
+        event = self._refreshed(event)
         try:
             self._machine, commands = life.step(
                 before, event, self._rules, dice=self._tools.dice.uniform()
@@ -236,6 +266,17 @@ class Runner:
         self._note(event)
         for command in commands:
             self._carry_out(command)
+
+    def _refreshed(self, event: life.Event) -> life.Event:
+        """Gives renewed secrets one chance: a login that is refused may be out of date."""
+        if isinstance(event, life.Dialled):
+            self._secrets_doubted = False
+        refused = isinstance(event, life.DialFailed) and event.failure.http_status in {401, 403}
+        if not refused or not self._plan.secrets or self._secrets_doubted:
+            return event
+        self._secrets_doubted = True
+        assert isinstance(event, life.DialFailed)  # noqa: S101 - as just asked
+        return replace(event, failure=replace(event.failure, advice=Advice.AGAIN.value))
 
     def _note(self, event: life.Event) -> None:
         """Records what an operator should see of an event."""
@@ -278,19 +319,19 @@ class Runner:
             case life.StartTimer():
                 self._start_timer(command)
             case life.AbandonDial():
-                self._cancel_attempt()
+                self._cancel_session()
             case life.Close(code=code):
-                if self._attempt and self._attempt.socket:
-                    self._spawn(self._attempt.socket.close(code, ""))
+                if self._session and self._session.socket:
+                    self._spawn(self._session.socket.close(code, ""))
             case life.Abort():
-                self._cancel_attempt()
+                self._cancel_session()
             case life.Persist(status=status, cause=cause):
                 now = self._tools.clock.now()
                 self._announcer.persist(status, cause, now)
             case life.Announce():
-                address = self._attempt.socket if self._attempt else None
+                socket = self._session.socket if self._session else None
                 self._announcer.announce(
-                    command, self._tools.clock.now(), address, self._pump.sequence
+                    command, self._tools.clock.now(), socket, self._pump.sequence
                 )
             case life.Finish(reason=reason):
                 self.end = reason
@@ -301,14 +342,15 @@ class Runner:
         self.dials += 1
         self.next_attempt_at = None
         self._tools.journal.emit(DialStarted(self._book.record.id, self._url, command.attempt))
-        attempt = _Attempt(command.generation, asyncio.Event())
-        self._attempt = attempt
-        attempt.task = self._spawn(self._live(attempt))
+        self._session = Session(
+            command.generation, self._plan, self._tools.for_sessions(), self._ears()
+        )
+        self._session_task = self._spawn(self._session.run())
 
     def _open_session(self) -> None:
-        attempt = self._attempt
-        assert attempt is not None  # noqa: S101 - Dialled comes from it
-        assert attempt.socket is not None  # noqa: S101
+        session = self._session
+        assert session is not None  # noqa: S101 - Dialled comes from it
+        assert session.socket is not None  # noqa: S101
         now = self._tools.clock.now()
         record = self._book.record
         self._book.record = record = replace(
@@ -322,22 +364,33 @@ class Runner:
             owner_epoch=record.owner_epoch,
         )
         self._pump.open_session(identity, now)
-        self._tools.journal.emit(SessionOpened(record.id, record.session, attempt.socket.address))
-        attempt.numbered.set()
-        if self._tools.policy.ping_interval_seconds > 0:
-            attempt.keepalive = self._spawn(self._keep_alive(attempt))
+        self._tools.journal.emit(SessionOpened(record.id, record.session, session.socket.address))
+        session.numbered.set()
+
+    def _ears(self) -> Ears:
+        return Ears(
+            connection_id=self._book.record.id,
+            post=self.post,
+            spawn=self._spawn,
+            degraded=self.tell_degraded,
+            restored=self.tell_restored,
+            pump=self._pump,
+            replies=self._replies,
+        )
 
     def _end_session(self, failure: Failure | None) -> None:
         cause = failure.kind.value if failure else (self._machine.end or "stopped")
         self._pump.end_session(self._tools.clock.now(), str(cause))
         self._replies.fail_all(str(failure) if failure else "the connection is closed")
+        # The position of its end is known to whoever comes after a stop.
+        self._tools.ledger.post(self._book)
         stable = self._timers.pop(life.Timer.STABLE, None)
         if stable:
             stable.cancel()
-        if self._attempt and self._attempt.keepalive:
-            self._attempt.keepalive.cancel()
+        if self._session is not None:
+            self._session.end()
         if failure is not None:
-            self._cancel_attempt()
+            self._cancel_session()
 
     def _start_timer(self, command: life.StartTimer) -> None:
         previous = self._timers.pop(command.timer, None)
@@ -350,83 +403,6 @@ class Runner:
     async def _fire(self, command: life.StartTimer) -> None:
         await self._tools.clock.sleep(command.delay_seconds)
         self.post(life.TimerFired(command.generation, command.timer))
-
-    # --- one attempt --------------------------------------------------------------------------
-
-    async def _live(self, attempt: _Attempt) -> None:
-        """Dials, waits for its number, reads until the end, and says how it ended."""
-        policy = self._tools.policy
-        target = DialTarget(
-            url=self._spec.url,
-            open_timeout_seconds=policy.default_timeout_seconds,
-            close_timeout_seconds=policy.close_timeout_seconds,
-            max_message_bytes=policy.max_message_bytes(self._spec),
-        )
-        try:
-            try:
-                await self._tools.pacer.wait_turn(self._spec.url)
-                attempt.socket = await self._tools.dialer.dial(target)
-            except SocketFailed as error:
-                self.post(life.DialFailed(attempt.generation, error.failure))
-                return
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the connection
-                self.post(life.DialFailed(attempt.generation, self._fault(error)))
-                return
-            self.post(life.Dialled(attempt.generation))
-            await attempt.numbered.wait()
-            self.post(await self._read(attempt, attempt.socket))
-        finally:
-            if attempt.socket is not None:
-                attempt.socket.abort()
-
-    async def _read(self, attempt: _Attempt, socket: Socket) -> life.Event:
-        """Feeds the pump until the socket ends; returns the event that says why."""
-        pump, replies, clock = self._pump, self._replies, self._tools.clock
-        try:
-            while True:
-                message = await socket.recv()
-                attempt.received += 1
-                if replies.take(message.data):
-                    continue
-                pump.accept(message, clock.now())
-                if pump.full:
-                    await pump.wait_room()
-        except SocketFailed as error:
-            failure = error.failure
-        except Exception as error:  # noqa: BLE001 - as above
-            failure = self._fault(error)
-        if failure.kind is FailureKind.PEER_CLOSED:
-            return life.PeerClosed(attempt.generation, failure)
-        return life.Lost(attempt.generation, failure)
-
-    async def _keep_alive(self, attempt: _Attempt) -> None:
-        """Pings an open session; no sign of life within the timeout means that it is lost.
-
-        Any message is a sign of life. While the reader waits for room nothing can be read, so
-        silence proves nothing then.
-        """
-        policy, clock, socket = self._tools.policy, self._tools.clock, attempt.socket
-        assert socket is not None  # noqa: S101 - started by _open_session
-        while True:
-            await clock.sleep(policy.ping_interval_seconds)
-            received, blocked = attempt.received, self._pump.full
-            try:
-                async with clock.timeout(policy.ping_timeout_seconds):
-                    await socket.ping()
-            except TimeoutError:
-                if attempt.received != received or blocked or self._pump.full:
-                    continue
-                message = f"no sign of life within {policy.ping_timeout_seconds:g} s of a ping"
-                failure = Failure(FailureKind.PING_TIMEOUT, message)
-                self.post(life.Lost(attempt.generation, failure))
-                return
-            except SocketFailed:
-                return  # the reader says why
-
-    def _fault(self, error: Exception) -> Failure:
-        trace = "".join(traceback.format_exception(error))
-        self._tools.journal.emit(RunnerCrashed(self._book.record.id, repr(error), trace))
-        return Failure(FailureKind.INTERNAL, f"internal fault: {type(error).__name__}")
 
     # --- delivery -----------------------------------------------------------------------------
 
@@ -478,16 +454,13 @@ class Runner:
         assert self._tasks is not None  # noqa: S101 - only called while running
         return self._tasks.create_task(work)
 
-    def _cancel_attempt(self) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            return
-        for task in (attempt.task, attempt.keepalive):
-            if task is not None:
-                task.cancel()
+    def _cancel_session(self) -> None:
+        self._session = None
+        if self._session_task is not None:
+            self._session_task.cancel()
 
     def _cancel_all(self) -> None:
-        self._cancel_attempt()
+        self._cancel_session()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

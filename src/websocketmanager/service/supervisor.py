@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
+from websocketmanager.domain.change import ConnectionChange
 from websocketmanager.domain.facts import (
     ConnectionCreated,
     RecordIgnored,
@@ -18,15 +19,19 @@ from websocketmanager.domain.facts import (
 from websocketmanager.domain.identity import connection_id_of_name
 from websocketmanager.domain.limits import tags_faults
 from websocketmanager.domain.model import (
+    ConnectionDetail,
     ConnectionId,
     ConnectionSpec,
     ConnectionView,
     FirstDial,
     Kind,
+    LifecycleNotice,
     Status,
     Topic,
 )
+from websocketmanager.domain.option_faults import option_faults
 from websocketmanager.domain.record import Record, differing_fields, from_json
+from websocketmanager.domain.secrets import secret_names
 from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import (
     ApiError,
@@ -45,8 +50,10 @@ from websocketmanager.errors import (
 from websocketmanager.ports import StateStore
 from websocketmanager.service.index import Index
 from websocketmanager.service.ledger import Change, RecordLost
+from websocketmanager.service.mailbox import Mailbox
 from websocketmanager.service.registry import Entry, Registry
 from websocketmanager.service.runner import Runner, Tools
+from websocketmanager.service.tap import Tap
 
 
 class Supervisor:
@@ -180,6 +187,91 @@ class Supervisor:
     def get_tags(self, connection_id: ConnectionId) -> Mapping[str, str]:
         """Returns all tags. Raises ConnectionNotFound."""
         return self._entry(connection_id).record.spec.tags
+
+    def get(self, connection_id: ConnectionId) -> ConnectionDetail:
+        """Returns all that is known of a connection. Raises ConnectionNotFound."""
+        return self._registry.detail(self._present(connection_id))
+
+    async def update(self, change: ConnectionChange) -> ConnectionView:
+        """Changes topic, tags and subscriptions: durable, then in force, or not at all.
+
+        Raises:
+            ConnectionNotFound: no such connection.
+            InvalidArgument: the options would not be valid together.
+            SecretMissing: a new subscription refers to a secret that cannot be had.
+            ApiError: the store did not take it; nothing has changed.
+        """
+        entry = self._present(change.connection_id)
+        return await self._registry.carry(self._update(entry, change))
+
+    def watch(
+        self,
+        connection_id: ConnectionId | None,
+        filters: Sequence[tuple[str, str]],
+        after_event: int | None,
+    ) -> Mailbox[LifecycleNotice]:
+        """Returns lifecycle events from now on; whoever reads them closes the stream.
+
+        It ends when the one connection that is watched was removed.
+
+        Args:
+            connection_id: the only one to watch; None: all.
+            filters: tags that it must carry when the event happens.
+            after_event: with an id: first the known events behind this number.
+
+        Raises:
+            ConnectionNotFound, LimitReached, ServiceUnavailable: also from the stream, when
+                another process owns the connection, its reader is slow, the service stops.
+        """
+        self._refuse_unless_serving()
+        record = None if connection_id is None else self._present(connection_id).record
+        return self._registry.watchers.open(filters, record, after_event)
+
+    def tail(self, connection_id: ConnectionId, max_message_bytes: int) -> Tap:
+        """Returns the messages of a connection from now on, each cut to so many bytes; 0: whole.
+
+        Lossy: it never slows the connection. Ends and raises as `watch`.
+        """
+        self._refuse_unless_serving()
+        taps = self._present(connection_id).pump.taps
+        return taps.add(self._tools.clock, max_message_bytes=max_message_bytes)
+
+    # --- update, in parts ---------------------------------------------------------------------
+
+    async def _update(self, entry: Entry, change: ConnectionChange) -> ConnectionView:
+        if change.subscriptions is not None:
+            present = entry.record.spec
+            wanted = change.applied(present)
+            self._refuse_faults(wanted)
+            if fresh := secret_names(wanted) - secret_names(present):
+                # Found out here, not by a session that lives: it would have to die of it.
+                await self._tools.secrets.read(fresh)
+        await self._commit(entry, lambda record: self._changed(record, change))
+        if change.reroute:
+            entry.pump.set_topic(change.topic)
+        if change.subscriptions is not None:
+            # The runner of this moment: it may be another one since.
+            entry.runner.change_subscriptions()
+        return self._registry.view(entry)
+
+    def _changed(self, record: Record, change: ConnectionChange) -> Record:
+        present, spec = record.spec, change.applied(record.spec)
+        if change.subscriptions is None:
+            return replace(record, spec=spec)
+        before = present.options.subscriptions
+        if len(spec.options.subscriptions) > len(before):
+            self._refuse_faults(spec)  # once more: another call may have added some meanwhile
+        declared = record.declared_subscriptions
+        return replace(
+            record, spec=spec, declared_subscriptions=before if declared is None else declared
+        )
+
+    def _refuse_faults(self, spec: ConnectionSpec) -> None:
+        secure = not spec.url[:3].lower().startswith("ws:")
+        compile_regex = self._tools.compile_regex
+        faults = option_faults(spec.options, compile_regex=compile_regex, secure=secure)
+        if faults:
+            raise InvalidArgument(*faults)
 
     # --- connect, in parts --------------------------------------------------------------------
 
@@ -358,6 +450,13 @@ class Supervisor:
             await self._tools.ledger.commit(entry.book, change)
         except RecordLost as error:
             raise ConnectionNotFound(entry.record.id) from error
+
+    def _present(self, connection_id: ConnectionId) -> Entry:
+        """Returns an entry that is not on its way out."""
+        entry = self._entry(connection_id)
+        if entry.removed:
+            raise ConnectionNotFound(connection_id)
+        return entry
 
     def _sender(self, connection_id: ConnectionId) -> Runner:
         entry = self._entry(connection_id)

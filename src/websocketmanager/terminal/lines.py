@@ -72,7 +72,7 @@ def tail_json(event: Received) -> str:
             "connection_id": event.connection_id,
             "session": event.session,
             "sequence": event.sequence,
-            **_content(event.data, event.text),
+            **content(event.data, event.text),
         }
     )
 
@@ -83,7 +83,7 @@ def reply_lines(connection_id: str, reply: bytes) -> tuple[str, str]:
         text: str | None = reply.decode()
     except UnicodeDecodeError:
         text = None
-    as_json = json_line({"id": connection_id, **_content(reply, text)})
+    as_json = json_line({"id": connection_id, **content(reply, text)})
     return as_json, preview(reply, text, limit=100_000)
 
 
@@ -112,15 +112,19 @@ def json_line(value: Mapping[str, Any]) -> str:
 
 
 def as_mapping(message: Message) -> dict[str, Any]:
-    """Returns a protobuf message with every field, as JSON types; enums as lower-case words."""
+    """Returns a protobuf message as JSON types: enums as lower-case words, bytes as base64.
+
+    Has every field, but those that may be unset and are.
+    """
     return {
         field.name: _value(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields
-        if field.message_type is None or field.is_repeated or message.HasField(field.name)
+        if not field.has_presence or message.HasField(field.name)
     }
 
 
-def _content(data: bytes, text: str | None) -> Mapping[str, str]:
+def content(data: bytes, text: str | None) -> Mapping[str, str]:
+    """Returns data as a member of a JSON object: `text`, or `base64` without a text."""
     return {"base64": base64.b64encode(data).decode()} if text is None else {"text": text}
 
 
@@ -139,7 +143,7 @@ def _single(field: Any, value: Any) -> Any:
     if field.enum_type is not None:
         prefix = _upper_snake(field.enum_type.name) + "_"
         return field.enum_type.values_by_number[value].name.removeprefix(prefix).lower()
-    return value
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def _upper_snake(name: str) -> str:

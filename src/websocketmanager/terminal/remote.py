@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -124,6 +124,34 @@ class Service:
         request = pb.SendRawRequest(id=id, message=message, content_type=content_type)
         await self._call(lambda: self._stub.SendRaw(request, timeout=timeout_seconds))
 
+    async def get(self, id: str, *, timeout_seconds: float) -> pb.GetResponse:
+        """Returns all that is known of a connection."""
+        answer: pb.GetResponse = await self._call(
+            lambda: self._stub.Get(pb.GetRequest(id=id), timeout=timeout_seconds)
+        )
+        return answer
+
+    async def update(
+        self, request: pb.UpdateRequest, *, timeout_seconds: float
+    ) -> pb.WebSocketConnection:
+        """Changes a connection; returns it as it is then."""
+        answer: pb.UpdateResponse = await self._call(
+            lambda: self._stub.Update(request, timeout=timeout_seconds)
+        )
+        return answer.connection
+
+    def watch(
+        self, request: pb.WatchRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[pb.WatchResponse]]:
+        """Opens a stream of lifecycle events, in force inside the block."""
+        return self._stream(self._stub.Watch, request)
+
+    def tail(
+        self, request: pb.TailRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[pb.TailResponse]]:
+        """Opens a stream of one connection's messages, in force inside the block."""
+        return self._stream(self._stub.Tail, request)
+
     async def wait_serving(self, *, timeout_seconds: float) -> None:
         """Waits until the service says that it is ready (grpc.health.v1)."""
 
@@ -134,6 +162,26 @@ class Service:
                     return
 
         await self._call(watch)
+
+    @asynccontextmanager
+    async def _stream(self, rpc: Callable[[Any], Any], request: Any) -> AsyncIterator[Any]:
+        """Opens a stream; leaving the block ends it. Its iterator may raise CallFailed."""
+        call = rpc(request)
+        responses = self._responses(call)
+        try:
+            # Comes when the stream is in force, or has failed: then reading says why.
+            await call.initial_metadata()
+            yield responses
+        finally:
+            await responses.aclose()
+            call.cancel()
+
+    async def _responses(self, call: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as failed:
+            raise _failure(failed, peer="websocketmanager", address=self._address) from failed
 
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
         try:

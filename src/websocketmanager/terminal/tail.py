@@ -1,16 +1,17 @@
-"""Prints the events of one topic as they come."""
+"""Prints the events of one stream as they come."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
-from websocketmanager.terminal.received import Received
+T = TypeVar("T")
 
 
 async def print_events(
-    events: AsyncIterator[Received],
-    write: Callable[[Received], None],
+    events: AsyncIterator[T],
+    write: Callable[[T], None],
     *,
     count: int | None = None,
     seconds: float | None = None,
@@ -18,7 +19,7 @@ async def print_events(
     """Hands events to `write` until so many came or the time is over; returns how many.
 
     Raises:
-        CallFailed: the API ended the subscription.
+        CallFailed: the peer ended the stream with an error.
     """
     written = 0
     if count == 0:

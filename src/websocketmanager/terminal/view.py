@@ -23,7 +23,7 @@ STATUS_COLOURS = {
     "reconnecting": "yellow",
     "disconnected": "red",
 }
-_EVENT_COLOURS = STATUS_COLOURS | {"error": "red", "degraded": "magenta"}
+EVENT_COLOURS = STATUS_COLOURS | {"error": "red", "degraded": "magenta"}
 #: Events that the live view keeps in sight.
 _EVENTS_SHOWN = 10
 
@@ -136,7 +136,7 @@ class LiveView:
 
     def event(self, event: Received, name: str) -> None:
         """Shows a lifecycle event or a marker of the named connection."""
-        style = "dim" if event.marker else _EVENT_COLOURS.get(event.state, "")
+        style = "dim" if event.marker else EVENT_COLOURS.get(event.state, "")
         self._events.append(Text(event_line(event, name), style=style, no_wrap=True))
 
     def tick(self, tally: Tally) -> None:

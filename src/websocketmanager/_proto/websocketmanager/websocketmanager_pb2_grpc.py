@@ -89,6 +89,26 @@ class WebSocketManagerStub:
                 request_serializer=websocketmanager__pb2.GetTagsRequest.SerializeToString,
                 response_deserializer=websocketmanager__pb2.GetTagsResponse.FromString,
                 _registered_method=True)
+        self.Get = channel.unary_unary(
+                '/virtufin.WebSocketManager/Get',
+                request_serializer=websocketmanager__pb2.GetRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.GetResponse.FromString,
+                _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/virtufin.WebSocketManager/Update',
+                request_serializer=websocketmanager__pb2.UpdateRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.UpdateResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/virtufin.WebSocketManager/Watch',
+                request_serializer=websocketmanager__pb2.WatchRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.Tail = channel.unary_stream(
+                '/virtufin.WebSocketManager/Tail',
+                request_serializer=websocketmanager__pb2.TailRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.TailResponse.FromString,
+                _registered_method=True)
 
 
 class WebSocketManagerServicer:
@@ -170,6 +190,39 @@ class WebSocketManagerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Get(self, request, context):
+        """One connection with its statistics of the moment and its last transitions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Update(self, request, context):
+        """Changes topic, tags and subscriptions: all of it or nothing. The record has
+        it when the call returns; an open session is brought to it at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Lifecycle events as they are recorded. The initial metadata says that the
+        stream is in force. It ends with OK when the connection with the given id
+        was removed, with UNAVAILABLE when the service stops, and with
+        RESOURCE_EXHAUSTED when more than 1000 events waited for its reader.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tail(self, request, context):
+        """Messages of one connection as they arrive, to look at: lossy, so that it
+        never slows the connection. What is skipped is counted. Ends as Watch does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WebSocketManagerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -227,6 +280,26 @@ def add_WebSocketManagerServicer_to_server(servicer, server):
                     servicer.GetTags,
                     request_deserializer=websocketmanager__pb2.GetTagsRequest.FromString,
                     response_serializer=websocketmanager__pb2.GetTagsResponse.SerializeToString,
+            ),
+            'Get': grpc.unary_unary_rpc_method_handler(
+                    servicer.Get,
+                    request_deserializer=websocketmanager__pb2.GetRequest.FromString,
+                    response_serializer=websocketmanager__pb2.GetResponse.SerializeToString,
+            ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=websocketmanager__pb2.UpdateRequest.FromString,
+                    response_serializer=websocketmanager__pb2.UpdateResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=websocketmanager__pb2.WatchRequest.FromString,
+                    response_serializer=websocketmanager__pb2.WatchResponse.SerializeToString,
+            ),
+            'Tail': grpc.unary_stream_rpc_method_handler(
+                    servicer.Tail,
+                    request_deserializer=websocketmanager__pb2.TailRequest.FromString,
+                    response_serializer=websocketmanager__pb2.TailResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -526,6 +599,114 @@ class WebSocketManager:
             '/virtufin.WebSocketManager/GetTags',
             websocketmanager__pb2.GetTagsRequest.SerializeToString,
             websocketmanager__pb2.GetTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Get(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtufin.WebSocketManager/Get',
+            websocketmanager__pb2.GetRequest.SerializeToString,
+            websocketmanager__pb2.GetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtufin.WebSocketManager/Update',
+            websocketmanager__pb2.UpdateRequest.SerializeToString,
+            websocketmanager__pb2.UpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtufin.WebSocketManager/Watch',
+            websocketmanager__pb2.WatchRequest.SerializeToString,
+            websocketmanager__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtufin.WebSocketManager/Tail',
+            websocketmanager__pb2.TailRequest.SerializeToString,
+            websocketmanager__pb2.TailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,17 +7,24 @@ library's own subclasses override too.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging  # noqa: TID251 - the library wants a logger; this one never says anything
 from collections import deque
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
-from websockets.client import ClientProtocol
 from websockets.frames import CONT, DATA_OPCODES, TEXT, Frame
 from websockets.protocol import Event
-from websockets.uri import parse_uri
+from websockets.typing import Origin, Subprotocol
+from websockets.uri import WebSocketURI, parse_uri
 
+from websocketmanager.adapters.websocket.deflate import (
+    DeflatingProtocol,
+    ExactDeflateFactory,
+    packing_room,
+)
 from websocketmanager.domain.model import Kind
+from websocketmanager.domain.options import Compression
 from websocketmanager.ports import DialTarget
 
 #: Frames that wait in the library before reading pauses. The service's buffer is behind it.
@@ -32,10 +39,11 @@ _SILENT: Final = logging.Logger("silent", logging.CRITICAL + 1)  # noqa: LOG001 
 class Connection(ClientConnection):
     """A client connection whose end is bounded and whose messages have kinds.
 
-    No keepalive (liveness is the service's) and no compression (it costs 40 KiB per connection and
-    the reader half of its speed, and no option asks for it yet).
+    No keepalive (liveness is the service's), and compression only where it is asked for: it costs
+    40 KiB per connection and the reader half of its speed.
 
     Attributes:
+        max_message_bytes: of one inbound message, after decompression.
         kinds: of the messages that `recv` has yet to return, in their order.
         cut_off: whether the peer ended the stream before its answer to the handshake was whole.
 
@@ -45,18 +53,37 @@ class Connection(ClientConnection):
 
     def __init__(self, target: DialTarget) -> None:
         super().__init__(
-            ClientProtocol(
-                parse_uri(target.url), max_size=target.max_message_bytes, logger=_SILENT
+            DeflatingProtocol(
+                _uri(target),
+                origin=Origin(target.origin) if target.origin else None,
+                extensions=_extensions(target),
+                subprotocols=[Subprotocol(name) for name in target.subprotocols] or None,
+                max_size=target.max_message_bytes,
+                logger=_SILENT,
             ),
             ping_interval=None,
             close_timeout=target.close_timeout_seconds,
             max_queue=MAX_QUEUED_FRAMES,
         )
+        self.max_message_bytes = target.max_message_bytes
+        self._headers = target.headers
         self.kinds: deque[Kind] = deque()
         self.cut_off = False
         self._close_timeout_seconds = target.close_timeout_seconds
         self._linger: asyncio.TimerHandle | None = None
         self._bytes_after_release: int | None = None
+
+    async def open(self, user_agent: str) -> None:
+        """Performs the opening handshake with the target's headers.
+
+        Args:
+            user_agent: how the service introduces itself, unless a header does.
+
+        Raises:
+            InvalidHandshake: the answer is not the right one.
+        """
+        own = any(name.lower() == "user-agent" for name, _ in self._headers)
+        await self.handshake(self._headers, None if own else user_agent)
 
     def release(self) -> None:
         """Stops holding back the peer, so that its answer to a close is seen.
@@ -119,3 +146,17 @@ class Connection(ClientConnection):
         ):
             # RFC 6455 §7.1.1: the server closes first, within a reasonable time.
             self._linger = self.loop.call_later(self._close_timeout_seconds, self.transport.abort)
+
+
+def _uri(target: DialTarget) -> WebSocketURI:
+    """Reads the URL; a header of the caller's goes before the URL's user information."""
+    uri = parse_uri(target.url)
+    if any(name.lower() == "authorization" for name, _ in target.headers):
+        return dataclasses.replace(uri, username=None, password=None)
+    return uri
+
+
+def _extensions(target: DialTarget) -> list[ExactDeflateFactory] | None:
+    if target.compression is Compression.NONE:
+        return None
+    return [ExactDeflateFactory(packing_room(target.max_message_bytes))]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from websocketmanager import __version__
 from websocketmanager.adapters.websocket.connection import Connection
 from websocketmanager.adapters.websocket.failures import opening_failure
+from websocketmanager.adapters.websocket.judging import (
+    Resolver,
+    judged_addresses,
+    resolution_fault,
+    system_resolver,
+)
+from websocketmanager.adapters.websocket.proxying import JudgedProxy, ProxyFailed
+from websocketmanager.adapters.websocket.reaching import connected, place_of
 from websocketmanager.adapters.websocket.session import WebSocketSession
+from websocketmanager.adapters.websocket.tls import TlsContexts, TlsTextUnusable
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.handshake_rules import handshake_faults, parse_proxy
 from websocketmanager.domain.url_policy import AddressPolicy, ParsedUrl, parse_url
 from websocketmanager.errors import AddressRefused, InvalidArgument
 from websocketmanager.ports import Clock, DialTarget
-
-#: Gives the addresses of a name, in the order of preference.
-Resolver = Callable[[str], Awaitable[Sequence[str]]]
 
 #: Failures of one address that say nothing about the next.
 _TRY_NEXT = frozenset(
@@ -30,28 +38,54 @@ _TRY_NEXT = frozenset(
 )
 
 
-async def system_resolver(host: str) -> list[str]:
-    """Asks the operating system, once for both address families.
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one attempt needs.
 
-    Cancelling leaves a thread of the loop's executor that ends by itself.
-
-    Raises:
-        OSError: the name cannot be resolved.
+    Attributes:
+        host: an address, or a name that the proxy resolves.
+        context: for wss://, else None.
+        proxy: through which it goes, if any; never around it.
     """
-    loop = asyncio.get_running_loop()
-    answers = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+    target: DialTarget
+    url: ParsedUrl
+    host: str
+    context: ssl.SSLContext | None
+    proxy: JudgedProxy | None
+
+    @property
+    def place(self) -> str:
+        """The host and port that are dialled."""
+        return place_of(self.host, self.url.port)
+
+    @property
+    def shown(self) -> str:
+        """The place with the way to it, for sentences."""
+        return f"{self.place} through the proxy {self.proxy}" if self.proxy else self.place
+
+    async def reach(self, clock: Clock, seconds: float) -> socket.socket:
+        """Returns a socket whose bytes go to and from the host."""
+        if self.proxy is None:
+            return await connected(self.host, self.url.port)
+        return await self.proxy.tunnel(self.host, self.url.port, clock=clock, seconds=seconds)
+
+
+class _AddressFailed(SocketFailed):
+    """One address failed, and the next may not."""
 
 
 class WebSocketDialer:
     """`ports.Dialer`: one resolution, every answer judged, a judged address dialled.
 
-    A redirect is a refusal like any other, and no proxy of the environment is used.
+    A redirect is a refusal like any other, and no proxy of the environment is used. A target's
+    proxy is judged as the target is, which it then gets as a judged address. Only with `socks5h`
+    does it get the name, and only one that the allow-list holds: its address is never seen here.
 
     Args:
         policy: judges hosts and addresses.
         clock: bounds the dial, and dates a `Retry-After`.
-        tls: what a server's certificate is checked with; the system's authorities by default.
+        tls: for targets without TLS texts of their own; the system's authorities by default.
         resolver: gives a name's addresses.
         user_agent: how the service introduces itself.
     """
@@ -67,7 +101,7 @@ class WebSocketDialer:
     ) -> None:
         self._policy = policy
         self._clock = clock
-        self._tls = tls or ssl.create_default_context()
+        self._contexts = TlsContexts(tls or ssl.create_default_context())
         self._resolver = resolver
         self._user_agent = user_agent
 
@@ -79,7 +113,7 @@ class WebSocketDialer:
             InvalidArgument: the URL is malformed.
         """
         try:
-            await self._judged_addresses(parse_url(url))
+            await judged_addresses(parse_url(url), self._policy, self._resolver)
         except (OSError, UnicodeError):
             return  # dialling says so
 
@@ -92,10 +126,7 @@ class WebSocketDialer:
         Raises:
             SocketFailed: with the failure's kind; also for a refused address.
         """
-        try:
-            url = parse_url(target.url)
-        except InvalidArgument as invalid:
-            raise _failed(FailureKind.UNKNOWN, f"not a URL to dial: {invalid}") from None
+        url = _checked(target)
         failures: list[Failure] = []
         try:
             async with self._clock.timeout(target.open_timeout_seconds):
@@ -111,108 +142,137 @@ class WebSocketDialer:
         self, target: DialTarget, url: ParsedUrl, failures: list[Failure]
     ) -> WebSocketSession:
         deadline = self._clock.monotonic() + target.open_timeout_seconds
-        try:
-            addresses = await self._judged_addresses(url)
-        except AddressRefused as refused:
-            raise _failed(FailureKind.ADDRESS_REFUSED, str(refused)) from None
-        except (OSError, UnicodeError) as error:
-            raise _failed(FailureKind.DNS_FAILED, _dns_fault(url.host, error)) from None
-        for index, address in enumerate(addresses):
+        context = await self._context(target) if url.is_tls else None
+        proxy = await self._judged_proxy(target) if target.proxy else None
+        hosts = await self._judged_hosts(url, proxy)
+        for index, host in enumerate(hosts):
             # A silent first address must leave time for the others.
-            share = (deadline - self._clock.monotonic()) / (len(addresses) - index)
+            share = (deadline - self._clock.monotonic()) / (len(hosts) - index)
+            attempt = _Attempt(target, url, host, context, proxy)
             try:
-                return await self._open(target, url, address, connect_seconds=share)
-            except SocketFailed as failed:
-                if failed.failure.kind not in _TRY_NEXT:
-                    raise
+                return await self._open(attempt, reach_seconds=share)
+            except _AddressFailed as failed:
                 failures.append(failed.failure)
         raise SocketFailed(_summary(failures))
 
-    async def _judged_addresses(self, url: ParsedUrl) -> Sequence[str]:
-        """Returns the addresses of the URL's host, each of them allowed.
+    # --- what is needed before a byte is sent ---
 
-        Raises:
-            AddressRefused: the host or one address is not; then none of them is.
-            OSError: the name cannot be resolved.
-            UnicodeError: the resolver cannot spell it.
-        """
-        if rule := self._policy.judge_host(url.host):
-            raise AddressRefused(host=url.host, address=url.host, rule=rule)
-        if url.literal is not None:
+    async def _context(self, target: DialTarget) -> ssl.SSLContext:
+        try:
+            return await self._contexts.context(target.tls)
+        except TlsTextUnusable as unusable:
+            raise _failed(FailureKind.TLS_FAILED, str(unusable)) from None
+
+    async def _judged_proxy(self, target: DialTarget) -> JudgedProxy:
+        proxy = parse_proxy(target.proxy)
+        try:
+            addresses = await judged_addresses(proxy, self._policy, self._resolver)
+        except AddressRefused as refused:
+            raise _failed(FailureKind.ADDRESS_REFUSED, _proxy_refusal(refused)) from None
+        except (OSError, UnicodeError) as error:
+            why = f"the proxy {resolution_fault(proxy.host, error)}"
+            raise _failed(FailureKind.PROXY_FAILED, why) from None
+        return JudgedProxy(proxy, addresses)
+
+    async def _judged_hosts(self, url: ParsedUrl, proxy: JudgedProxy | None) -> Sequence[str]:
+        """Returns what may be dialled, or told to the proxy: addresses, or the name itself."""
+        if proxy is not None and proxy.url.resolves_names and url.literal is None:
+            if not self._policy.trusts_name(url.host):
+                raise _failed(
+                    FailureKind.ADDRESS_REFUSED,
+                    f"url: {url.host} is refused: a name that the proxy resolves (socks5h) needs an"
+                    " entry of its own in AllowedHosts",
+                )
             return [url.host]
-        addresses = await self._resolver(url.host)
-        if not addresses:
-            raise OSError("no address")
-        for address in addresses:
-            if rule := self._policy.judge_address(url.host, address):
-                raise AddressRefused(host=url.host, address=address, rule=rule)
-        return addresses
+        try:
+            return await judged_addresses(url, self._policy, self._resolver)
+        except AddressRefused as refused:
+            raise _failed(FailureKind.ADDRESS_REFUSED, str(refused)) from None
+        except (OSError, UnicodeError) as error:
+            raise _failed(FailureKind.DNS_FAILED, resolution_fault(url.host, error)) from None
 
-    async def _open(
-        self, target: DialTarget, url: ParsedUrl, address: str, *, connect_seconds: float
-    ) -> WebSocketSession:
+    # --- one address ---
+
+    async def _open(self, attempt: _Attempt, *, reach_seconds: float) -> WebSocketSession:
         """Opens the WebSocket at one address.
 
         Raises:
-            SocketFailed: this address failed.
+            _AddressFailed: this address failed.
+            SocketFailed: another one would fail too.
         """
-        place = f"[{address}]:{url.port}" if ":" in address else f"{address}:{url.port}"
+        target = attempt.target
         connection: Connection | None = None
         try:
             connection = Connection(target)
-            async with self._clock.timeout(connect_seconds):
-                raw = await _connected(address, url.port)
-            await self._shake_hands(connection, raw, url, target)
+            async with self._clock.timeout(reach_seconds):
+                raw = await attempt.reach(self._clock, reach_seconds)
+            await self._shake_hands(connection, raw, attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a failure
-            failure = opening_failure(error, place, now=self._clock.now(), connection=connection)
+            failure = opening_failure(
+                error, attempt.shown, now=self._clock.now(), connection=connection
+            )
             # The cause is not chained: the library's words may hold the URL.
+            if failure.kind in _TRY_NEXT or (isinstance(error, ProxyFailed) and error.try_next):
+                raise _AddressFailed(failure) from None
             raise SocketFailed(failure) from None
-        return WebSocketSession(connection, target=target, address=place, clock=self._clock)
+        return WebSocketSession(connection, target=target, address=attempt.place, clock=self._clock)
 
     async def _shake_hands(
-        self, connection: Connection, raw: socket.socket, url: ParsedUrl, target: DialTarget
+        self, connection: Connection, raw: socket.socket, attempt: _Attempt
     ) -> None:
         """TLS, then the opening handshake. Whatever ends it early leaves no transport."""
         loop = asyncio.get_running_loop()
+        target, url = attempt.target, attempt.url
         if url.is_tls:
             transport, _ = await loop.create_connection(
                 lambda: connection,
                 sock=raw,
-                ssl=self._tls,
-                server_hostname=url.tls_name,
+                ssl=attempt.context,
+                server_hostname=target.tls.server_name.removesuffix(".") or url.tls_name,
                 # A peer that leaves the TLS close unanswered would hold the socket for 30 s.
                 ssl_shutdown_timeout=target.close_timeout_seconds,
             )
         else:
             transport, _ = await loop.create_connection(lambda: connection, sock=raw)
         try:
-            await connection.handshake(user_agent_header=self._user_agent)
+            await connection.open(self._user_agent)
         except BaseException:
             transport.abort()
             raise
 
 
-async def _connected(address: str, port: int) -> socket.socket:
-    """Connects a TCP socket to a literal address. Cancelling leaves no socket."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # With its protocol named, or the loop would not switch Nagle's algorithm off.
-    raw = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+def _checked(target: DialTarget) -> ParsedUrl:
+    """Reads the URL and judges everything that goes into the handshake.
+
+    Raises:
+        SocketFailed: something is not as it must be.
+    """
     try:
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, (address, port))
-    except BaseException:
-        raw.close()
-        raise
-    return raw
+        url = parse_url(target.url)
+    except InvalidArgument as invalid:
+        raise _failed(FailureKind.UNKNOWN, f"not a URL to dial: {invalid}") from None
+    faults = handshake_faults(
+        headers=target.headers,
+        subprotocols=target.subprotocols,
+        origin=target.origin,
+        proxy=target.proxy,
+        tls=target.tls,
+        secure=url.is_tls,
+    )
+    if faults:
+        raise _failed(FailureKind.UNKNOWN, "; ".join(map(str, faults)))
+    return url
 
 
 def _failed(kind: FailureKind, message: str) -> SocketFailed:
     return SocketFailed(Failure(kind, message))
 
 
-def _dns_fault(host: str, error: Exception) -> str:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else "no address"
-    return f"{host} cannot be resolved: {why}"
+def _proxy_refusal(refused: AddressRefused) -> str:
+    where = refused.host
+    if refused.address != refused.host:
+        where = f"{refused.host} ({refused.address})"
+    return f"proxy: {where} is refused: {refused.rule} addresses need an entry in AllowedHosts"
 
 
 def _summary(failures: Sequence[Failure]) -> Failure:

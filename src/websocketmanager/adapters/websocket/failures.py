@@ -25,11 +25,16 @@ from websockets.exceptions import (
 from websockets.http11 import Response
 
 from websocketmanager.adapters.websocket.connection import Connection
+from websocketmanager.adapters.websocket.proxying import ProxyFailed
 from websocketmanager.domain.failure import Failure, FailureKind
-from websocketmanager.domain.url_policy import scrub
+from websocketmanager.domain.redaction import HIDDEN, scrub
+from websocketmanager.ports import DialTarget
 
 #: RFC 9110 §10.2.3; more digits than any wait can have are no number of seconds.
 _DELTA_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+#: Shorter parts of a header are not searched for in a peer's words: they would be found everywhere.
+_MIN_SECRET_LENGTH: Final = 8
+_HEADER_PARTS: Final = re.compile(r"[\s,;=]+")
 
 
 def opening_failure(
@@ -46,8 +51,10 @@ def opening_failure(
     match error:
         case InvalidStatus():
             return _rejected(error.response, place, now)
+        case ProxyFailed():
+            kind, words = FailureKind.PROXY_FAILED, f"was not reached: the proxy {error.words}"
         case InvalidMessage() if connection is not None and connection.cut_off:
-            kind, words = FailureKind.NETWORK_ERROR, "ended the connection before it answered"
+            kind, words = _cut_off(connection)
         case InvalidHandshake():
             kind, words = FailureKind.HANDSHAKE_INVALID, _handshake_fault(error)
         case ssl.SSLError():
@@ -63,12 +70,12 @@ def opening_failure(
     return Failure(kind, f"{place} {words}")
 
 
-def ending_failure(connection: Connection, url: str) -> Failure:
+def ending_failure(connection: Connection, target: DialTarget) -> Failure:
     """Names why a connection that was open is closed. Total.
 
     Args:
         connection: in the state CLOSED.
-        url: that was dialled, whose secrets a close reason may repeat.
+        target: that was dialled, whose secrets a close reason may repeat.
     """
     protocol = connection.protocol
     if (received := protocol.close_rcvd) is None:
@@ -78,7 +85,7 @@ def ending_failure(connection: Connection, url: str) -> Failure:
         FailureKind.PEER_CLOSED,
         f"{first} closed the connection; the peer's code is {int(received.code)}",
         close_code=int(received.code),
-        close_reason=scrub(received.reason, url),
+        close_reason=_scrubbed(received.reason, target),
     )
 
 
@@ -94,6 +101,23 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     # A date without a zone is in GMT (RFC 9110 §5.6.7).
     aware = date.replace(tzinfo=UTC) if date.tzinfo is None else date
     return max(0.0, aware.timestamp() - now)
+
+
+def _scrubbed(words: str, target: DialTarget) -> str:
+    """Hides what a peer's words repeat of the URL's secrets and of the headers that it was sent."""
+    parts = {part for _, value in target.headers for part in (value, *_HEADER_PARTS.split(value))}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= _MIN_SECRET_LENGTH:
+            words = words.replace(part, HIDDEN)
+    return scrub(words, target.url)
+
+
+def _cut_off(connection: Connection) -> tuple[FailureKind, str]:
+    cause = connection.connection_exc
+    if isinstance(cause, ssl.SSLError):
+        # In TLS 1.3 a server judges our certificate when we have gone on already.
+        return FailureKind.TLS_FAILED, _tls_fault(cause)
+    return FailureKind.NETWORK_ERROR, "ended the connection before it answered"
 
 
 def _rejected(response: Response, place: str, now: float) -> Failure:
@@ -132,7 +156,7 @@ def _broken_off(connection: Connection) -> Failure:
     fault = connection.protocol.parser_exc
     match fault:
         case PayloadTooBig():
-            limit = connection.protocol.max_message_size
+            limit = connection.max_message_bytes
             kind, words = FailureKind.MESSAGE_TOO_BIG, f"a message has more than {limit} bytes"
         case ProtocolError():
             # The library's sentences on frames are its own words throughout.

@@ -148,7 +148,7 @@ class WebSocketSession:
             raise SocketFailed(self._refusal)
 
     def _ended(self) -> SocketFailed:
-        return SocketFailed(self._refusal or ending_failure(self._connection, self._target.url))
+        return SocketFailed(self._refusal or ending_failure(self._connection, self._target))
 
 
 def _is_utf8(data: bytes) -> bool:

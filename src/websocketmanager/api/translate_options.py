@@ -1,0 +1,309 @@
+"""The options of a connection: protobuf → domain, pure. `options_message` is the way back.
+
+Finds the faults that the domain's words cannot express: numbers that no enum has, lists too long
+to be worth reading. Whether values make sense is judged in the domain. May import the domain,
+errors and our generated messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.domain import option_faults as judge
+from websocketmanager.domain.frames import Kind
+from websocketmanager.domain.model import (
+    BufferOptions,
+    ConnectionOptions,
+    FirstDial,
+    Format,
+    ReconnectOptions,
+)
+from websocketmanager.domain.options import (
+    ApplicationHeartbeat,
+    Compression,
+    Correlation,
+    HandshakeOptions,
+    Header,
+    Liveness,
+    Match,
+    Opening,
+    Overlap,
+    Pattern,
+    Payload,
+    QuietWindow,
+    RefusalRule,
+    Rotation,
+    Step,
+    Subscription,
+    TlsOptions,
+)
+from websocketmanager.domain.retry import Advice
+from websocketmanager.errors import Fault
+
+T = TypeVar("T")
+M = TypeVar("M")
+N = TypeVar("N", bound=int)
+
+# In each table the unspecified number comes first, so that its inverse names the choice.
+FORMATS: dict[pb.Format, Format] = {
+    pb.FORMAT_UNSPECIFIED: Format.RAW,
+    pb.FORMAT_RAW: Format.RAW,
+    pb.FORMAT_ENVELOPE: Format.ENVELOPE,
+}
+FIRST_DIALS: dict[pb.FirstDial, FirstDial] = {
+    pb.FIRST_DIAL_UNSPECIFIED: FirstDial.FAIL,
+    pb.FIRST_DIAL_FAIL: FirstDial.FAIL,
+    pb.FIRST_DIAL_RETRY: FirstDial.RETRY,
+}
+COMPRESSIONS: dict[pb.Compression, Compression] = {
+    pb.COMPRESSION_UNSPECIFIED: Compression.NONE,
+    pb.COMPRESSION_NONE: Compression.NONE,
+    pb.COMPRESSION_DEFLATE: Compression.DEFLATE,
+}
+MATCHES: dict[pb.Match, Match] = {
+    pb.MATCH_ANY: Match.ANY,
+    pb.MATCH_POINTER: Match.POINTER,
+    pb.MATCH_REGEX: Match.REGEX,
+}
+FRAMES: dict[pb.Frame, Kind | None] = {
+    pb.FRAME_UNSPECIFIED: None,
+    pb.FRAME_TEXT: Kind.TEXT,
+    pb.FRAME_BINARY: Kind.BINARY,
+}
+ADVICES: dict[pb.Advice, Advice] = {
+    pb.ADVICE_UNSPECIFIED: Advice.LATER,
+    pb.ADVICE_AGAIN: Advice.AGAIN,
+    pb.ADVICE_LATER: Advice.LATER,
+    pb.ADVICE_NEVER: Advice.NEVER,
+}
+OVERLAPS: dict[pb.Overlap, Overlap] = {
+    pb.OVERLAP_UNSPECIFIED: Overlap.CUT,
+    pb.OVERLAP_CUT: Overlap.CUT,
+    pb.OVERLAP_POINTER: Overlap.POINTER,
+    pb.OVERLAP_CONTENT: Overlap.CONTENT,
+}
+WEEKDAYS: dict[pb.Weekday, int] = {
+    pb.WEEKDAY_MONDAY: 0,
+    pb.WEEKDAY_TUESDAY: 1,
+    pb.WEEKDAY_WEDNESDAY: 2,
+    pb.WEEKDAY_THURSDAY: 3,
+    pb.WEEKDAY_FRIDAY: 4,
+    pb.WEEKDAY_SATURDAY: 5,
+    pb.WEEKDAY_SUNDAY: 6,
+}
+_EVERY_DAY = tuple(WEEKDAYS.values())
+
+
+def connection_options(
+    message: pb.ConnectionOptions, path: str = "options"
+) -> tuple[ConnectionOptions, list[Fault]]:
+    """Returns the options as far as they can be read, and what cannot."""
+    reader = _Reader()
+    return reader.options(message, path), reader.faults
+
+
+def explicit_defaults(message: pb.ConnectionOptions) -> frozenset[str]:
+    """Returns the choices, as `group.field`, that the message makes even if they are defaults."""
+    choices = {
+        "format": message.format,
+        "reconnect.first_dial": message.reconnect.first_dial,
+        "handshake.compression": message.handshake.compression,
+        "rotation.overlap": message.rotation.overlap,
+    }
+    return frozenset(path for path, number in choices.items() if number)
+
+
+class _Reader:
+    """Reads one request's options and remembers the faults."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def options(self, message: pb.ConnectionOptions, path: str) -> ConnectionOptions:
+        format_ = self._choice(message.format, FORMATS, "Format", f"{path}.format")
+        return ConnectionOptions(
+            reconnect=self._reconnect(message.reconnect, f"{path}.reconnect"),
+            format=format_,
+            markers=message.markers,
+            max_message_bytes=message.max_message_bytes,
+            buffer=BufferOptions(message.buffer.max_messages, message.buffer.max_bytes),
+            handshake=self._handshake(message.handshake, f"{path}.handshake"),
+            opening=self._opening(message.opening, f"{path}.opening"),
+            subscriptions=self._several(
+                message.subscriptions,
+                judge.MAX_SUBSCRIPTIONS,
+                self._subscription,
+                f"{path}.subscriptions",
+            ),
+            liveness=self._liveness(message.liveness, f"{path}.liveness"),
+            correlation=Correlation(
+                request_pointer=message.correlation.request_pointer,
+                reply_pointer=message.correlation.reply_pointer,
+            ),
+            send_spacing_ms=message.send_spacing_ms,
+            exclusive=message.exclusive,
+            rotation=self._rotation(message.rotation, f"{path}.rotation"),
+        )
+
+    def _reconnect(self, message: pb.ReconnectOptions, path: str) -> ReconnectOptions:
+        return ReconnectOptions(
+            first_dial=self._choice(
+                message.first_dial, FIRST_DIALS, "FirstDial", f"{path}.first_dial"
+            ),
+            base_delay_ms=message.base_delay_ms,
+            max_delay_ms=message.max_delay_ms,
+            max_attempts=message.max_attempts,
+            stable_after_ms=message.stable_after_ms,
+        )
+
+    def _handshake(self, message: pb.HandshakeOptions, path: str) -> HandshakeOptions:
+        tls = message.tls
+        return HandshakeOptions(
+            headers=self._several(
+                message.headers, judge.MAX_HEADERS, self._header, f"{path}.headers"
+            ),
+            subprotocols=self._several(
+                message.subprotocols, judge.MAX_SUBPROTOCOLS, self._text, f"{path}.subprotocols"
+            ),
+            origin=message.origin,
+            compression=self._choice(
+                message.compression, COMPRESSIONS, "Compression", f"{path}.compression"
+            ),
+            open_timeout_ms=message.open_timeout_ms,
+            close_timeout_ms=message.close_timeout_ms,
+            proxy=message.proxy,
+            tls=TlsOptions(tls.ca_pem, tls.certificate_pem, tls.key_pem, tls.server_name),
+        )
+
+    def _text(self, text: str, _: str) -> str:
+        return text
+
+    def _header(self, message: pb.Header, _: str) -> Header:
+        return Header(message.name, message.value)
+
+    def _opening(self, message: pb.Opening, path: str) -> Opening:
+        return Opening(
+            steps=self._several(message.steps, judge.MAX_STEPS, self._step, f"{path}.steps"),
+            refusals=self._several(
+                message.refusals, judge.MAX_REFUSALS, self._refusal, f"{path}.refusals"
+            ),
+        )
+
+    def _step(self, message: pb.Step, path: str) -> Step:
+        return Step(
+            send=_payload(message.send) if message.HasField("send") else None,
+            expect=self._pattern(message.expect, f"{path}.expect")
+            if message.HasField("expect")
+            else None,
+            timeout_ms=message.timeout_ms,
+            forward=message.forward,
+        )
+
+    def _refusal(self, message: pb.RefusalRule, path: str) -> RefusalRule:
+        return RefusalRule(
+            pattern=self._pattern(message.pattern, f"{path}.pattern"),
+            advice=self._choice(message.advice, ADVICES, "Advice", f"{path}.advice"),
+            name=message.name,
+        )
+
+    def _subscription(self, message: pb.Subscription, path: str) -> Subscription:
+        return Subscription(
+            key=message.key,
+            subscribe=_payload(message.subscribe),
+            unsubscribe=_payload(message.unsubscribe) if message.HasField("unsubscribe") else None,
+            acknowledge=self._pattern(message.acknowledge, f"{path}.acknowledge")
+            if message.HasField("acknowledge")
+            else None,
+        )
+
+    def _pattern(self, message: pb.Pattern, path: str) -> Pattern:
+        if message.match == pb.MATCH_UNSPECIFIED:
+            match = _obvious_match(message)
+        else:
+            match = self._choice(message.match, MATCHES, "Match", f"{path}.match")
+        return Pattern(
+            match=match,
+            pointer=message.pointer,
+            value=message.value,
+            regex=message.regex,
+            frame=self._choice(message.frame, FRAMES, "Frame", f"{path}.frame"),
+        )
+
+    def _liveness(self, message: pb.Liveness, path: str) -> Liveness:
+        return Liveness(
+            ping_interval_ms=message.ping_interval_ms,
+            ping_timeout_ms=message.ping_timeout_ms,
+            read_idle_ms=message.read_idle_ms,
+            first_data_ms=message.first_data_ms,
+            data_age_ms=message.data_age_ms,
+            data=self._pattern(message.data, f"{path}.data") if message.HasField("data") else None,
+            heartbeat=self._heartbeat(message.heartbeat, f"{path}.heartbeat")
+            if message.HasField("heartbeat")
+            else None,
+            quiet=self._several(
+                message.quiet, judge.MAX_QUIET_WINDOWS, self._quiet_window, f"{path}.quiet"
+            ),
+        )
+
+    def _heartbeat(self, message: pb.ApplicationHeartbeat, path: str) -> ApplicationHeartbeat:
+        return ApplicationHeartbeat(
+            send=_payload(message.send),
+            interval_ms=message.interval_ms,
+            expect=self._pattern(message.expect, f"{path}.expect")
+            if message.HasField("expect")
+            else None,
+            timeout_ms=message.timeout_ms,
+        )
+
+    def _quiet_window(self, message: pb.QuietWindow, path: str) -> QuietWindow:
+        days = self._several(message.weekdays, len(_EVERY_DAY), self._weekday, f"{path}.weekdays")
+        return QuietWindow(
+            weekdays=days or _EVERY_DAY,
+            start=message.start,
+            end=message.end,
+            time_zone=message.time_zone or "UTC",
+        )
+
+    def _weekday(self, number: pb.Weekday, path: str) -> int:
+        return self._choice(number, WEEKDAYS, "Weekday", path)
+
+    def _rotation(self, message: pb.Rotation, path: str) -> Rotation:
+        return Rotation(
+            max_age_ms=message.max_age_ms,
+            jitter_ms=message.jitter_ms,
+            notices=self._several(
+                message.notices, judge.MAX_NOTICES, self._pattern, f"{path}.notices"
+            ),
+            data_timeout_ms=message.data_timeout_ms,
+            overlap=self._choice(message.overlap, OVERLAPS, "Overlap", f"{path}.overlap"),
+            overlap_pointer=message.overlap_pointer,
+            overlap_window_ms=message.overlap_window_ms,
+        )
+
+    def _choice(self, number: N, table: Mapping[N, T], name: str, path: str) -> T:
+        if number not in table:
+            article = "an" if name[0] in "AEIOU" else "a"
+            self.faults.append(Fault(path, f"{number} is not {article} {name}"))
+            return next(iter(table.values()))
+        return table[number]
+
+    def _several(
+        self, messages: Sequence[M], most: int, read: Callable[[M, str], T], path: str
+    ) -> tuple[T, ...]:
+        """Reads a list; of one that is too long not more than is allowed."""
+        if len(messages) > most:
+            # A hostile request may hold a million of them.
+            self.faults.append(Fault(path, f"must be at most {most}, not {len(messages)}"))
+        return tuple(read(one, f"{path}[{index}]") for index, one in enumerate(messages[:most]))
+
+
+def _payload(message: pb.Payload) -> Payload:
+    return Payload(text=message.text, binary=message.binary)
+
+
+def _obvious_match(message: pb.Pattern) -> Match:
+    if message.regex:
+        return Match.REGEX
+    return Match.POINTER if message.pointer else Match.ANY

@@ -1,0 +1,137 @@
+"""Messages of one connection to whoever looks on: a bounded ring each, lossy by intent.
+
+Costs the stream nothing while nobody looks, and a reference while somebody does: a reader that
+is slow misses the oldest, and how many is told with the next.
+"""
+
+from __future__ import annotations
+
+from websocketmanager.domain.envelope import StreamIdentity
+from websocketmanager.domain.model import Message, TailedMessage, Topic
+from websocketmanager.errors import LimitReached
+from websocketmanager.ports import Clock
+from websocketmanager.service.mailbox import Mailbox
+
+#: What may wait for one reader.
+MAX_WAITING = 1024
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+#: Readers of one connection.
+MAX_TAPS = 16
+#: After so much a reader pauses, so that a fast stream is not written twice at full speed.
+BURST_MESSAGES = 64
+_BURST_BYTES = 1024 * 1024
+_PAUSE_SECONDS = 0.05
+
+
+#: What is kept of a message until it is read: the rest is made for the reader alone.
+_Kept = tuple[Message, StreamIdentity, int, float, Topic | None]
+
+
+class Tap:
+    """An asynchronous iterator over a connection's messages, for one reader."""
+
+    def __init__(self, taps: Taps, clock: Clock, *, max_message_bytes: int) -> None:
+        self._box: Mailbox[_Kept] = Mailbox(lambda: taps.drop(self))
+        self._clock = clock
+        self._max_message_bytes = max_message_bytes
+        self._bytes = 0
+        self._skipped = 0
+        self._burst = 0
+        self._burst_bytes = 0
+
+    def take(
+        self,
+        message: Message,
+        identity: StreamIdentity,
+        sequence: int,
+        at: float,
+        topic: Topic | None,
+    ) -> None:
+        """Takes one message; never blocks."""
+        data = message.data
+        waiting = self._box.waiting
+        size = self._bytes + len(data)
+        while waiting and (len(waiting) >= MAX_WAITING or size > MAX_WAITING_BYTES):
+            size -= len(waiting.popleft()[0].data)
+            self._skipped += 1
+        self._bytes = size
+        self._box.push((message, identity, sequence, at, topic))
+
+    def finish(self, error: Exception | None) -> None:
+        """Ends the stream behind what waits."""
+        self._box.finish(error)
+
+    def close(self) -> None:
+        """The reader leaves; safe to repeat."""
+        self._box.close()
+
+    def __aiter__(self) -> Tap:
+        return self
+
+    async def __anext__(self) -> TailedMessage:
+        if self._burst >= BURST_MESSAGES or self._burst_bytes >= _BURST_BYTES:
+            self._burst = self._burst_bytes = 0
+            await self._clock.sleep(_PAUSE_SECONDS)
+        message, identity, sequence, at, topic = await anext(self._box)
+        size = len(message.data)
+        data = message.data[: self._max_message_bytes or None]
+        self._bytes -= size
+        self._burst += 1
+        self._burst_bytes += len(data)
+        skipped, self._skipped = self._skipped, 0
+        return TailedMessage(
+            id=f"{identity.id_prefix}{sequence}",
+            kind=message.kind,
+            data=data,
+            size=size,
+            at=at,
+            session=identity.session,
+            sequence=sequence,
+            owner_epoch=identity.owner_epoch,
+            topic=topic,
+            skipped=skipped,
+        )
+
+
+class Taps:
+    """Those who look on at one connection. `open` is empty nearly always."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open: list[Tap] = []
+
+    def add(self, clock: Clock, *, max_message_bytes: int) -> Tap:
+        """Returns the messages from now on, each cut to so many bytes; 0: whole.
+
+        Raises:
+            LimitReached: too many look on already.
+        """
+        if len(self.open) >= MAX_TAPS:
+            raise LimitReached(limit="tails of one connection", maximum=MAX_TAPS)
+        tap = Tap(self, clock, max_message_bytes=max_message_bytes)
+        self.open.append(tap)
+        return tap
+
+    def take(
+        self,
+        message: Message,
+        identity: StreamIdentity,
+        sequence: int,
+        at: float,
+        topic: Topic | None,
+    ) -> None:
+        """Shows one message to all."""
+        for tap in self.open:
+            tap.take(message, identity, sequence, at, topic)
+
+    def end(self, error: Exception | None) -> None:
+        """Ends all streams."""
+        taps, self.open = self.open, []
+        for tap in taps:
+            tap.finish(error)
+
+    def drop(self, tap: Tap) -> None:
+        """Forgets one that left."""
+        if tap in self.open:
+            self.open.remove(tap)
