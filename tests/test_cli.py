@@ -189,7 +189,7 @@ def test_an_unreachable_service_says_how_to_start_one() -> None:
     assert "websocketmanager serve" in ran.err
 
 
-# --- one connection: get, update, watch, tail --connection --------------------------------------
+# --- one connection: get, update, rotate, watch, tail --connection; test -------------------------
 
 
 def test_get_tells_statistics_and_transitions(dev: Dev) -> None:
@@ -228,6 +228,38 @@ def test_update_changes_everything_at_once(dev: Dev, tmp_path: Path) -> None:
     assert dev.run("disconnect", "name:changing").code == 0
 
 
+def test_rotate_says_the_number_of_the_new_session(dev: Dev) -> None:
+    assert dev.run("connect", f"{dev.feed}/ticker", "--name", "turning").code == 0
+    ran = dev.run("rotate", "name:turning")
+    assert ran.code == 0, ran.err
+    (row,) = ran.rows
+    assert row["id"] == connection_id_of_name("turning")
+    assert row["session"] > 1
+    assert dev.run("disconnect", "name:turning").code == 0
+
+
+def test_test_tells_each_step(dev: Dev) -> None:
+    ran = dev.run("test", f"{dev.feed}/ticker")
+    assert ran.code == 0, ran.err
+    told = {row["step"]: row["outcome"] for row in ran.rows}
+    assert list(told) == [
+        "resolve", "policy", "proxy", "tcp", "tls", "handshake", "dialogue", "subscriptions",
+        "first_data",
+    ]  # fmt: skip
+    assert {step for step, outcome in told.items() if outcome == "ok"} == {
+        "resolve", "policy", "tcp", "handshake", "first_data",
+    }  # fmt: skip
+    assert "failed" not in told.values()
+    assert {row["name"] for row in dev.run("list").rows} == {"demo-ticker", "demo-binary"}
+
+
+def test_test_ends_with_a_failure_when_a_step_failed(dev: Dev) -> None:
+    ran = dev.run("test", "ws://127.0.0.1:1/")
+    assert (ran.code, ran.err) == (1, "")
+    (failed,) = [row for row in ran.rows if row["outcome"] == "failed"]
+    assert (failed["step"], failed["error_type"]) == ("tcp", "connect_refused")
+
+
 def test_watch_ends_when_its_time_is_over(dev: Dev) -> None:
     assert dev.run("watch", "--tag", "demo=never", "--duration", "0.1") == Ran(0, b"", "")
 
@@ -248,6 +280,10 @@ def test_tail_of_a_connection_shows_its_messages(dev: Dev) -> None:
     [
         (["get", MISSING], 4, MISSING),
         (["watch", MISSING], 4, MISSING),
+        (["rotate", MISSING], 4, MISSING),
+        (["test", "http://x"], 2, "url: "),
+        (["test", "ws://x/", "--profile", "none-such"], 2, "profile: "),
+        (["test", "ws://x/", "--timeout", "0"], 2, "--timeout"),
         (["watch", "--after", "3"], 2, "after_event: needs id"),
         (["tail", "--connection", MISSING], 4, MISSING),
         (["tail"], 2, "TOPIC or --connection"),
@@ -448,7 +484,7 @@ def test_serve_stops_in_good_order_even_without_its_api(number: signal.Signals) 
 def test_the_second_signal_ends_the_process_at_once(number: signal.Signals, code: int) -> None:
     program = """
 import asyncio, os
-from websocketmanager.cli import Stop
+from websocketmanager.cli.process import Stop
 
 async def never_ends():
     stop = Stop()

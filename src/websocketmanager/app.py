@@ -50,6 +50,7 @@ from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
 from websocketmanager.service.supervisor import Supervisor
 from websocketmanager.service.timers import Timers
+from websocketmanager.service.trial import Trials
 from websocketmanager.settings import Settings
 from websocketmanager.web.server import WebServer
 
@@ -159,6 +160,7 @@ class _House:
         )
         self.grpc = ApiServer(
             self.supervisor,
+            Trials(tools),
             host=settings.bind_host,
             port=settings.grpc_port,
             limits=policy.limits,

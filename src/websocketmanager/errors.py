@@ -12,6 +12,7 @@ WebSocketManagerError
 ├── WriteTimeout               the peer did not read in time
 ├── ReplyTimeout               no correlated reply in time
 ├── ConnectionEnded            the connection was lost or removed under a waiting call
+├── RotationFailed             the session could not be replaced
 ├── SecretMissing              a secret that a connection refers to cannot be had
 ├── LimitReached               a bound of this service is reached
 ├── SettingsInvalid            the configuration is wrong; every fault by key path
@@ -150,6 +151,26 @@ class ConnectionEnded(WebSocketManagerError):
     def __init__(self, *, connection_id: str, problem: str) -> None:
         self.connection_id = connection_id
         super().__init__(f"connection {connection_id} ended while waiting: {problem}")
+
+
+class RotationFailed(WebSocketManagerError):
+    """A session could not be replaced: its successor failed.
+
+    The old session goes on, unless it has ended meanwhile (`reconnects`), as it must where only
+    one may exist.
+    """
+
+    def __init__(
+        self, *, connection_id: str, error_type: str, problem: str, reconnects: bool = False
+    ) -> None:
+        self.connection_id = connection_id
+        self.error_type = error_type
+        self.problem = problem
+        self.reconnects = reconnects
+        then = "it reconnects" if reconnects else "the old session goes on"
+        super().__init__(
+            f"connection {connection_id} was not rotated: {error_type}: {problem}; {then}"
+        )
 
 
 class SecretMissing(WebSocketManagerError):

@@ -16,6 +16,7 @@ from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.options import Compression, TlsOptions
 from websocketmanager.domain.secrets import SecretValues
+from websocketmanager.domain.trial import Phase
 
 
 class Clock(Protocol):
@@ -123,6 +124,21 @@ class Socket(Protocol):
         """Drops the transport at once; never raises."""
 
 
+class DialObserver(Protocol):
+    """Follows a dial."""
+
+    def passed(self, phase: Phase, detail: str) -> None:
+        """Takes note that a phase of the dial went well; must not block.
+
+        A phase that the target does not have is left out. One may come again, when a dial goes
+        on to the next address; a dial that fails tells nothing of the phase that failed.
+
+        Args:
+            phase: from `RESOLVE` to `HANDSHAKE`.
+            detail: what was found: addresses, certificate, what was negotiated. No credentials.
+        """
+
+
 class Dialer(Protocol):
     """Opens sockets, to judged addresses only."""
 
@@ -135,12 +151,16 @@ class Dialer(Protocol):
             AddressRefused: the policy refuses the host or one of its addresses.
         """
 
-    async def dial(self, target: DialTarget) -> Socket:
+    async def dial(self, target: DialTarget, observer: DialObserver | None = None) -> Socket:
         """Resolves, judges every answer, dials a judged address and shakes hands.
 
         Follows no redirect and no proxy of the environment. With a proxy, its address and the
         target's are judged alike, and nothing is ever dialled around it. Cancelling leaves no
         transport.
+
+        Args:
+            target: what to dial.
+            observer: told of each phase as it ends.
 
         Raises:
             SocketFailed: with the failure's kind; also for a refused address.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from websocketmanager.domain.model import (
     TailedMessage,
     Topic,
 )
+from websocketmanager.domain.trial import TrialStep
 from websocketmanager.service.mailbox import Mailbox
 
 ID = ConnectionId("0189f7ea-7b2c-4d3e-8f10-00000000000a")
@@ -140,6 +142,10 @@ class ScriptedVerbs:
         self._called("update", change)
         return self.view
 
+    async def rotate(self, connection_id: ConnectionId) -> ConnectionView:
+        self._called("rotate", connection_id)
+        return self.view
+
     def watch(
         self,
         connection_id: ConnectionId | None,
@@ -152,6 +158,32 @@ class ScriptedVerbs:
     def tail(self, connection_id: ConnectionId, max_message_bytes: int) -> Mailbox[TailedMessage]:
         self._called("tail", connection_id, max_message_bytes)
         return self.seen
+
+
+@dataclass
+class ScriptedTrials:
+    """Remembers every target; gives the test's steps, or raises `error`.
+
+    Attributes:
+        entered: set once a block was entered; `left` once one was left.
+    """
+
+    steps: Mailbox[TrialStep] = field(default_factory=Mailbox)
+    error: Exception | None = None
+    tried: list[ConnectionSpec] = field(default_factory=list)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def running(self, spec: ConnectionSpec) -> AsyncIterator[Mailbox[TrialStep]]:
+        self.tried.append(spec)
+        if self.error is not None:
+            raise self.error
+        self.entered.set()
+        try:
+            yield self.steps
+        finally:
+            self.left.set()
 
 
 class FactList:
@@ -207,6 +239,7 @@ class Face:
 
     server: ApiServer
     verbs: ScriptedVerbs
+    trials: ScriptedTrials
     clock: ManualClock
     journal: FactList
     tracer: SpanList
@@ -221,6 +254,7 @@ def new_server(
     """Returns a server that is not started."""
     return ApiServer(
         verbs or ScriptedVerbs(),
+        ScriptedTrials(),
         host=host,
         port=port,
         limits=limits or Limits(),
@@ -236,8 +270,10 @@ async def serving(verbs: Any = None) -> AsyncIterator[Face]:
     """Starts a server on a free port and a client; stops both."""
     verbs = verbs or ScriptedVerbs()
     clock, journal, tracer = ManualClock(), FactList(), SpanList()
+    trials = ScriptedTrials()
     server = ApiServer(
         verbs,
+        trials,
         host="127.0.0.1",
         port=0,
         limits=Limits(),
@@ -251,7 +287,7 @@ async def serving(verbs: Any = None) -> AsyncIterator[Face]:
         options = (("grpc.max_receive_message_length", -1),)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
             stub = WebSocketManagerStub(channel)
-            yield Face(server, verbs, clock, journal, tracer, port, channel, stub)
+            yield Face(server, verbs, trials, clock, journal, tracer, port, channel, stub)
     finally:
         await server.stop(0)
 

@@ -83,15 +83,17 @@ async def test_tags(face: Face) -> None:
     ]
 
 
-def test_every_rpc_of_the_contract_is_called_in_this_file() -> None:
+def test_every_rpc_of_the_contract_is_called_here_or_in_the_files_beside() -> None:
     methods = pb.DESCRIPTOR.services_by_name["WebSocketManager"].methods
     called = {
         "Connect", "List", "Disconnect", "StartPublish", "StopPublish", "Send", "SendRaw",
         "SetTag", "GetTag", "SetTags", "GetTags", "Get", "Update", "Watch", "Tail",
+        "Rotate", "TestConnection", "TestConnectionSteps",
     }  # fmt: skip
     assert {method.name for method in methods} == called
     assert not any(method.client_streaming for method in methods)
-    assert {method.name for method in methods if method.server_streaming} == {"Watch", "Tail"}
+    streams = {"Watch", "Tail", "TestConnectionSteps"}
+    assert {method.name for method in methods if method.server_streaming} == streams
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 1 << 20, 4 << 20])

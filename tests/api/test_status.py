@@ -62,6 +62,12 @@ TABLE: list[tuple[WebSocketManagerError, Code, str, dict[str, str]]] = [
         {"url": "ws://h/", "error_type": "dns_failed"},
     ),
     (
+        errors.RotationFailed(connection_id="c", error_type="tls_failed", problem="why"),
+        Code.UNAVAILABLE,
+        "ROTATION_FAILED",
+        {"connection_id": "c", "error_type": "tls_failed"},
+    ),
+    (
         errors.ServiceUnavailable("recovering"),
         Code.UNAVAILABLE,
         "SERVICE_UNAVAILABLE",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.face import VIEW, ScriptedVerbs
+from tests.api.face import VIEW, ScriptedTrials, ScriptedVerbs
 from tests.kit.clock import ManualClock
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 from websocketmanager.adapters.regex import compile_regex
@@ -141,6 +141,7 @@ async def test_the_servicer_knows_its_profiles() -> None:
     verbs.view = VIEW
     servicer = Servicer(
         verbs,
+        ScriptedTrials(),
         limits=Limits(),
         clock=ManualClock(),
         compile_regex=compile_regex,

@@ -23,8 +23,15 @@ PROVEN_ELSEWHERE = {
     "domain/options.py": "a vocabulary",
     "domain/readiness.py": "tests/web/test_health.py",
 }
-#: Packages of one adapter or face are proven as one, by tests that begin with its name.
-PACKAGES = ("adapters/telemetry", "adapters/virtufin_api", "adapters/websocket")
+#: Packages that are proven as one, by tests that begin with the package's name.
+PACKAGES = (
+    "adapters/telemetry",
+    "adapters/virtufin_api",
+    "adapters/websocket",
+    "cli",
+    "domain/lifecycle",
+    "service/session",
+)
 
 MODULES = sorted(
     path.relative_to(SOURCE).as_posix()

@@ -16,9 +16,11 @@ from websocketmanager.domain.lifecycle import (
     Abort,
     Announce,
     Close,
+    Degrade,
     Dial,
     DialFailed,
     Dialled,
+    DialSuccessor,
     EndReason,
     EndSession,
     EventName,
@@ -30,10 +32,15 @@ from websocketmanager.domain.lifecycle import (
     PeerClosed,
     Persist,
     Policy,
+    Promote,
+    Retire,
+    RotationAsked,
     Started,
     StartTimer,
     State,
     StopAsked,
+    SuccessorFailed,
+    SuccessorReady,
     Timer,
     TimerFired,
     step,
@@ -49,40 +56,52 @@ REFUSED = Failure(FailureKind.CONNECT_REFUSED, "refused")
 LOST = Failure(FailureKind.CONNECTION_LOST, "reset")
 CLOSED = Failure(FailureKind.PEER_CLOSED, "restart", close_code=1012, close_reason="restart")
 ORDERLY = Failure(FailureKind.PEER_CLOSED, "going away", close_code=1001)
+ROTATED = Failure(FailureKind.ROTATED, "replaced", close_code=1000)
 FORBIDDEN = Failure(FailureKind.HANDSHAKE_REJECTED, "no", http_status=403)
 
 OPEN = Machine(State.OPEN, generation=1, attempt=0, ever_open=True)
 DIALING = Machine(State.DIALING, generation=1, attempt=1)
+ROTATING = Machine(State.ROTATING, generation=1, successor=2, last_generation=2, ever_open=True)
+HANDING_OVER = replace(ROTATING, state=State.HANDING_OVER)
 WAITING = Machine(State.WAITING, generation=1, attempt=1, ever_open=True)
 CLOSING = Machine(State.CLOSING, generation=1, attempt=0, ever_open=True, end=EndReason.REQUESTED)
 DONE = Machine(State.DONE, generation=1, attempt=0, ever_open=True, end=EndReason.REQUESTED)
 
 MACHINES = {
-    machine.state: machine for machine in (Machine(), DIALING, OPEN, WAITING, CLOSING, DONE)
+    machine.state: machine
+    for machine in (Machine(), DIALING, OPEN, ROTATING, HANDING_OVER, WAITING, CLOSING, DONE)
 }
 
 
-TIMERS = {State.OPEN: Timer.STABLE, State.CLOSING: Timer.GRACE}
+TIMERS = {
+    State.OPEN: Timer.STABLE,
+    State.ROTATING: Timer.STABLE,
+    State.HANDING_OVER: Timer.STABLE,
+    State.CLOSING: Timer.GRACE,
+}
 
 
 def event_for(kind: type[life.Event], generation: int, state: State) -> life.Event:
-    if kind is Started:
-        return Started()
-    if kind is StopAsked:
-        return StopAsked(EndReason.REQUESTED)
-    if kind is TimerFired:
-        return TimerFired(generation, TIMERS.get(state, Timer.RETRY))
-    if kind is Dialled:
-        return Dialled(generation)
-    if kind is PeerClosed:
-        return PeerClosed(generation, CLOSED)
-    return DialFailed(generation, REFUSED) if kind is DialFailed else Lost(generation, LOST)
+    successor = MACHINES[state].successor or generation
+    made: dict[type[life.Event], life.Event] = {
+        Started: Started(),
+        StopAsked: StopAsked(EndReason.REQUESTED),
+        TimerFired: TimerFired(generation, TIMERS.get(state, Timer.RETRY)),
+        Dialled: Dialled(generation),
+        DialFailed: DialFailed(generation, REFUSED),
+        Lost: Lost(generation, LOST),
+        PeerClosed: PeerClosed(generation, CLOSED),
+        RotationAsked: RotationAsked(generation, "for a test"),
+        SuccessorReady: SuccessorReady(successor),
+        SuccessorFailed: SuccessorFailed(successor, REFUSED),
+    }
+    return made[kind]
 
 
 @pytest.mark.parametrize(("state", "kind"), life.TABLE)
 def test_every_cell_does_what_it_says(state: State, kind: type[life.Event]) -> None:
     machine = MACHINES[state]
-    if state is State.OPEN and kind is TimerFired:
+    if machine.status is Status.CONNECTED and kind is TimerFired:
         machine = replace(machine, attempt=3)
     event = event_for(kind, machine.generation, state)
     rule = life.TABLE[state, kind]
@@ -101,7 +120,7 @@ def test_every_cell_does_what_it_says(state: State, kind: type[life.Event]) -> N
 
 
 def test_the_table_is_complete() -> None:
-    kinds = (Started, Dialled, DialFailed, Lost, PeerClosed, TimerFired, StopAsked)
+    kinds = life.Event.__args__
     assert set(life.TABLE) == {(state, kind) for state in State for kind in kinds}
 
 
@@ -278,18 +297,54 @@ events = st.one_of(
             http_status=st.sampled_from([0, 302, 403, 404, 429, 500]),
         ),
     ),
-    st.builds(Lost, st.integers(0, 5), st.just(LOST)),
+    st.builds(Lost, st.integers(0, 5), st.sampled_from([LOST, ROTATED])),
+    st.builds(RotationAsked, st.integers(0, 5), st.just(""), st.booleans()),
+    st.builds(SuccessorReady, st.integers(0, 5)),
+    st.builds(SuccessorFailed, st.integers(0, 5), st.sampled_from([REFUSED, FORBIDDEN])),
     st.builds(PeerClosed, st.integers(0, 5), st.sampled_from([CLOSED, ORDERLY])),
 )
 
 
-@given(st.lists(events, max_size=40), st.booleans(), st.sampled_from(FirstDial))
+class Sockets:
+    """What the commands make of sockets: no generation twice, one that delivers at most."""
+
+    def __init__(self) -> None:
+        self.alive: set[int] = set()
+        self.delivering: set[int] = set()
+        self.dialled: set[int] = set()
+
+    def follow(
+        self, event: life.Event, commands: tuple[life.Command, ...], *, changed: bool
+    ) -> None:
+        if changed and isinstance(event, DialFailed | SuccessorFailed):
+            self.alive.discard(event.generation)
+        for command in commands:
+            match command:
+                case Dial(generation=generation) | DialSuccessor(generation=generation):
+                    assert generation not in self.dialled
+                    self.dialled.add(generation)
+                    self.alive.add(generation)
+                case AbandonDial(generation=generation):
+                    self.alive.discard(generation)
+                case OpenSession(generation=generation):
+                    assert not self.delivering
+                    self.delivering.add(generation)
+                case EndSession():
+                    self.alive -= self.delivering
+                    self.delivering.clear()
+                case _:
+                    pass
+
+
+@given(st.lists(events, max_size=40), st.booleans(), st.sampled_from(FirstDial), st.booleans())
 def test_any_sequence_ends_in_a_legal_state(
-    sequence: list[life.Event], auto_reconnect: bool, first_dial: FirstDial
+    sequence: list[life.Event], auto_reconnect: bool, first_dial: FirstDial, beside: bool
 ) -> None:
-    policy = replace(POLICY, auto_reconnect=auto_reconnect, first_dial=first_dial)
+    policy = replace(
+        POLICY, auto_reconnect=auto_reconnect, first_dial=first_dial, make_before_break=beside
+    )
     machine = Machine()
-    sockets: set[int] = set()
+    sockets = Sockets()
     stopped = False
     for event in sequence:
         before = machine
@@ -300,15 +355,12 @@ def test_any_sequence_ends_in_a_legal_state(
             continue
         if stopped:
             # A stop is final: nothing dials or opens afterwards.
-            assert not any(isinstance(c, Dial | OpenSession) for c in commands)
+            assert not any(isinstance(c, Dial | DialSuccessor | OpenSession) for c in commands)
         stopped = stopped or isinstance(event, StopAsked)
-        for command in commands:
-            if isinstance(command, OpenSession):
-                sockets.add(command.generation)
-            if isinstance(command, EndSession):
-                sockets.clear()
-        # No two live sessions, ever.
-        assert len(sockets) <= 1
+        sockets.follow(event, commands, changed=machine != before)
+        rotating = machine.state in {State.ROTATING, State.HANDING_OVER}
+        assert len(sockets.alive) <= (2 if rotating and beside else 1), (machine, sockets)
+        assert bool(machine.successor) == rotating
         announced = [i for i, c in enumerate(commands) if isinstance(c, Announce)]
         persisted = [i for i, c in enumerate(commands) if isinstance(c, Persist)]
         if announced:
@@ -321,3 +373,101 @@ def test_any_sequence_ends_in_a_legal_state(
         assert (machine.state is State.DONE) == (machine.end is not None) or (
             machine.state is State.CLOSING
         )
+
+
+# --- rotation ---------------------------------------------------------------------------------
+
+
+def test_a_rotation_dials_a_second_socket_and_changes_nothing_else() -> None:
+    machine, commands = step(OPEN, RotationAsked(1, "old"), POLICY, dice=0.5)
+    assert commands == (DialSuccessor(2),)
+    assert (machine.status, machine.generation, machine.successor) == (Status.CONNECTED, 1, 2)
+    machine, commands = step(machine, SuccessorReady(2), POLICY, dice=0.5)
+    assert commands == (Retire(1, "its successor delivers"),)
+    machine, commands = step(machine, Lost(1, ROTATED), POLICY, dice=0.5)
+    assert commands == (
+        EndSession(ROTATED),
+        OpenSession(2, seamless=True),
+        Persist(Status.CONNECTED),
+        Announce(EventName.CONNECTED, attempt=1, reason="rotated", resumed=True),
+        StartTimer(2, Timer.STABLE, 30.0),
+    )
+    assert (machine.state, machine.generation, machine.successor) == (State.OPEN, 2, 0)
+
+
+@pytest.mark.parametrize("end", [Lost(1, LOST), Lost(1, replace(ROTATED, close_code=0))])
+def test_only_an_answered_close_proves_that_nothing_is_missing(end: Lost) -> None:
+    _, commands = step(HANDING_OVER, end, POLICY, dice=0.5)
+    assert OpenSession(2, seamless=False) in commands
+
+
+def test_where_one_session_is_allowed_it_ends_first() -> None:
+    policy = replace(POLICY, make_before_break=False)
+    machine, commands = step(OPEN, RotationAsked(1, "old"), policy, dice=0.5)
+    assert (machine, commands) == (OPEN, (Retire(1, "old"),))
+    machine, commands = step(machine, Lost(1, ROTATED), policy, dice=0.5)
+    names = [c.name for c in commands if isinstance(c, Announce)]
+    assert (machine.state, names) == (State.WAITING, [EventName.RECONNECTING])
+
+
+def test_a_rotation_is_no_reconnect_by_choice() -> None:
+    policy = replace(POLICY, make_before_break=False, auto_reconnect=False)
+    machine, _ = step(OPEN, Lost(1, ROTATED), policy, dice=0.5)
+    assert machine.state is State.WAITING
+
+
+def test_a_rotation_that_fails_is_rolled_back_and_tried_again_ever_later() -> None:
+    machine, delays = OPEN, []
+    for number in (2, 3, 4):
+        if machine.rotation_attempt:
+            fired = TimerFired(1, Timer.ROTATE)
+            machine, commands = step(machine, fired, POLICY, dice=0.5)
+        else:
+            machine, commands = step(machine, RotationAsked(1, "old"), POLICY, dice=0.5)
+        assert commands == (DialSuccessor(number),)
+        machine, commands = step(machine, SuccessorFailed(number, REFUSED), POLICY, dice=0.999)
+        assert commands[:2] == (AbandonDial(number), Degrade(REFUSED))
+        assert isinstance(commands[2], StartTimer)
+        delays.append(commands[2].delay_seconds)
+        assert (machine.state, machine.generation) == (State.OPEN, 1)
+    assert delays == sorted(delays)
+    assert len(set(delays)) == 3
+
+
+def test_a_rotation_that_is_refused_for_good_waits_for_a_caller() -> None:
+    machine, commands = step(ROTATING, SuccessorFailed(2, FORBIDDEN), POLICY, dice=0.5)
+    assert commands == (AbandonDial(2), Degrade(FORBIDDEN))
+    assert step(machine, RotationAsked(1, "age"), POLICY, dice=0.5) == (machine, ())
+    _, commands = step(machine, RotationAsked(1, "asked", forced=True), POLICY, dice=0.5)
+    assert commands == (DialSuccessor(3),)
+
+
+def test_a_session_lost_during_its_rotation_leaves_its_successor_as_the_next_attempt() -> None:
+    machine, commands = step(ROTATING, PeerClosed(1, ORDERLY), POLICY, dice=0.5)
+    assert commands[0] == EndSession(ORDERLY)
+    assert commands[-1] == Promote(2)
+    assert not any(isinstance(c, AbandonDial | StartTimer) for c in commands)
+    assert (machine.state, machine.status, machine.generation) == (
+        State.DIALING,
+        Status.RECONNECTING,
+        2,
+    )
+    opened, commands = step(machine, SuccessorReady(2), POLICY, dice=0.5)
+    assert opened.state is State.OPEN
+    assert commands[0] == OpenSession(2)
+    failed, _ = step(machine, SuccessorFailed(2, REFUSED), POLICY, dice=0.5)
+    assert failed.state is State.WAITING
+
+
+def test_a_server_that_wants_fewer_connections_gets_no_second_one() -> None:
+    limited = Failure(FailureKind.PEER_CLOSED, "rate", close_code=1008)
+    machine, commands = step(ROTATING, PeerClosed(1, limited), POLICY, dice=0.5)
+    assert commands[:2] == (AbandonDial(2), EndSession(limited))
+    assert machine.state in {State.WAITING, State.DONE}
+
+
+@pytest.mark.parametrize("machine", [ROTATING, HANDING_OVER])
+def test_a_stop_ends_both_sessions(machine: Machine) -> None:
+    following, commands = step(machine, StopAsked(EndReason.REQUESTED), POLICY, dice=0.5)
+    assert commands == (AbandonDial(2), Close(1, 1000), StartTimer(1, Timer.GRACE, 5.0))
+    assert (following.state, following.successor) == (State.CLOSING, 0)

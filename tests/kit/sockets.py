@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.trial import Phase
 from websocketmanager.errors import AddressRefused
-from websocketmanager.ports import DialTarget
+from websocketmanager.ports import DialObserver, DialTarget
 
 
 class ScriptedSocket:
@@ -150,6 +151,7 @@ class ScriptedDialer:
         judged: URLs that were judged.
         sockets: what was opened, in order.
         refused: hosts that `judge` refuses.
+        passes: phases that an observer is told of, whatever comes of the dial.
     """
 
     def __init__(self) -> None:
@@ -157,6 +159,7 @@ class ScriptedDialer:
         self.judged: list[str] = []
         self.sockets: list[ScriptedSocket] = []
         self.refused: set[str] = set()
+        self.passes: list[Phase] = []
         self._script: deque[Exception | PendingDial] = deque()
         self._then: Failure | None = None
         self._changed = asyncio.Event()
@@ -210,9 +213,14 @@ class ScriptedDialer:
             if host in url:
                 raise AddressRefused(host=host, address=host, rule="scripted")
 
-    async def dial(self, target: DialTarget) -> ScriptedSocket:
+    async def dial(
+        self, target: DialTarget, observer: DialObserver | None = None
+    ) -> ScriptedSocket:
         self.targets.append(target)
         self._tell()
+        if observer is not None:
+            for phase in self.passes:
+                observer.passed(phase, f"scripted {phase}")
         scripted = self._script.popleft() if self._script else None
         if isinstance(scripted, PendingDial):
             try:

@@ -76,9 +76,15 @@ async def test_each_event_says_what_the_contract_wants() -> None:
         "error_type": "peer_closed",
         "error_message": "closed with 1012",
         "close_code": 1012,
+        "close_reason": "restart",
     }
     ended = Announce(EventName.DISCONNECTED, reason="fatal", failure=FAILURE, final=True)
-    assert desk.announced(ended) == {"reason": "fatal", "close_code": 1012, "final": True}
+    assert desk.announced(ended) == {
+        "reason": "fatal",
+        "close_code": 1012,
+        "close_reason": "restart",
+        "final": True,
+    }
     farewell = desk.announcer.farewell(5.0, reason="requested")
     assert (farewell.name, farewell.data["reason"]) == ("disconnected", "requested")
     assert farewell.data["final"]

@@ -21,7 +21,7 @@ def replies(max_pending: int = 4) -> Replies:
 
 async def test_the_first_reply_completes_its_caller() -> None:
     table = replies()
-    one, two = table.expect(ONE), table.expect(TWO)
+    one, two = table.expect(ONE, generation=1), table.expect(TWO, generation=1)
     assert not table.take(b"something else entirely")
     assert not table.take(b"short")
     assert table.take(TWO + b"b")
@@ -32,27 +32,27 @@ async def test_the_first_reply_completes_its_caller() -> None:
 
 async def test_a_reply_that_was_given_up_is_an_ordinary_message() -> None:
     table = replies()
-    table.expect(ONE)
+    table.expect(ONE, generation=1)
     table.forget(ONE)
     table.forget(ONE)
     assert not table.take(ONE + b"late")
-    table.expect(TWO).cancel()
+    table.expect(TWO, generation=1).cancel()
     assert not table.take(TWO + b"late")
 
 
 async def test_as_many_as_allowed_may_wait() -> None:
     table = replies(max_pending=1)
-    table.expect(ONE)
+    table.expect(ONE, generation=1)
     with pytest.raises(LimitReached):
-        table.expect(TWO)
+        table.expect(TWO, generation=1)
     table.forget(ONE)
-    table.expect(TWO)
+    table.expect(TWO, generation=1)
 
 
 async def test_the_end_of_the_socket_ends_all_waiting() -> None:
     table = replies()
-    one = table.expect(ONE)
-    table.expect(TWO).cancel()
+    one = table.expect(ONE, generation=1)
+    table.expect(TWO, generation=1).cancel()
     table.fail_all("gone")
     with pytest.raises(ConnectionEnded, match="gone"):
         await one
@@ -63,7 +63,7 @@ async def test_a_failure_that_nobody_asks_for_is_no_complaint() -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     table = replies()
-    table.expect(ONE)
+    table.expect(ONE, generation=1)
     table.fail_all("gone")
     gc.collect()
     assert complaints == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,10 +10,8 @@ from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.kit.sockets import ScriptedSocket
 from tests.service.house import DOWN, House, World, assert_no_holes, data_of, running_house, spec_of
 from websocketmanager.domain import lifecycle as life
-from websocketmanager.domain.correlation import PREFIX_BYTES
 from websocketmanager.domain.facts import AttemptFailed, ConnectionDone, RunnerCrashed
 from websocketmanager.domain.failure import FailureKind
-from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import (
     BufferOptions,
     ConnectionId,
@@ -24,13 +21,6 @@ from websocketmanager.domain.model import (
     Status,
 )
 from websocketmanager.domain.record import Record
-from websocketmanager.errors import (
-    ConnectionEnded,
-    LimitReached,
-    NotConnected,
-    ReplyTimeout,
-    WriteTimeout,
-)
 from websocketmanager.service.registry import Entry
 
 RETRY = spec_of(first_dial=FirstDial.RETRY)
@@ -323,7 +313,7 @@ async def test_a_full_buffer_blocks_the_reader_and_nothing_else() -> None:
         await wait_quiet()
         assert socket.unread == 6
         assert entry.pump.degraded == {"publishing_behind"}
-        await entry.runner.send(b"x", Kind.BINARY, timeout_seconds=1.0)
+        await entry.runner.sender.send(b"x", Kind.BINARY, timeout_seconds=1.0)
         house.clock.advance(10.0)
         await wait_quiet()
         assert socket.pings == 1
@@ -437,93 +427,6 @@ async def test_no_pings_where_none_are_wanted() -> None:
         house.clock.advance(1000.0)
         await wait_quiet()
         assert socket_of(house).pings == 0
-
-
-# --- sending --------------------------------------------------------------------------------------
-
-
-async def test_messages_are_sent_as_they_are() -> None:
-    world = World()
-    async with running_house(world) as house:
-        entry = await enter(house)
-        await entry.runner.send(b"a", Kind.TEXT, timeout_seconds=1.0)
-        await entry.runner.send(b"\x00", Kind.BINARY, timeout_seconds=1.0)
-        sent = [(message.kind, message.data) for message in socket_of(house).sent]
-        assert sent == [(Kind.TEXT, b"a"), (Kind.BINARY, b"\x00")]
-        assert (entry.runner.sent, entry.runner.sent_bytes) == (2, 2)
-
-
-async def test_nothing_is_sent_without_an_open_session() -> None:
-    world = World()
-    world.dialer.break_down()
-    async with running_house(world) as house:
-        entry = await enter(house)
-        for verb in (entry.runner.send, entry.runner.request):
-            with pytest.raises(NotConnected) as caught:
-                await verb(b"a", Kind.TEXT, timeout_seconds=1.0)
-            assert caught.value.status == "reconnecting"
-            assert caught.value.next_attempt_at.startswith("2023-11-14T22:13:2")
-
-
-async def test_a_peer_that_does_not_read_times_the_writer_out() -> None:
-    world = World()
-    async with running_house(world, limits=Limits(max_pending_sends=1)) as house:
-        entry = await enter(house)
-        socket_of(house).takes_messages = False
-        sending = asyncio.create_task(entry.runner.send(b"a", Kind.TEXT, timeout_seconds=3.0))
-        await wait_quiet()
-        with pytest.raises(LimitReached):
-            await entry.runner.send(b"b", Kind.TEXT, timeout_seconds=3.0)
-        house.clock.advance(3.0)
-        with pytest.raises(WriteTimeout):
-            await sending
-        socket_of(house).takes_messages = True
-        await entry.runner.send(b"c", Kind.TEXT, timeout_seconds=3.0)
-
-
-async def test_a_session_that_ends_fails_the_writer() -> None:
-    world = World()
-    async with running_house(world) as house:
-        entry = await enter(house)
-        socket_of(house).takes_messages = False
-        sending = asyncio.create_task(entry.runner.send(b"a", Kind.TEXT, timeout_seconds=3.0))
-        await wait_quiet()
-        socket_of(house).lose()
-        with pytest.raises(ConnectionEnded):
-            await sending
-
-
-async def test_the_first_reply_with_the_prefix_answers_and_is_not_published() -> None:
-    world = World()
-    async with running_house(world) as house:
-        entry = await enter(house)
-        socket = socket_of(house)
-        asking = asyncio.create_task(entry.runner.request(b"q", Kind.TEXT, timeout_seconds=3.0))
-        await wait_quiet()
-        prefix = socket.sent[0].data[:PREFIX_BYTES]
-        assert socket.sent[0].data[PREFIX_BYTES:] == b"q"
-        socket.push(b"other", prefix + b"answer", prefix + b"again")
-        assert await asking == b"answer"
-        await house.settle()
-        assert world.messages() == [b"other", prefix + b"again"]
-
-
-async def test_a_reply_that_does_not_come() -> None:
-    world = World()
-    async with running_house(world, limits=Limits(max_pending_sends=1)) as house:
-        entry = await enter(house)
-        asking = asyncio.create_task(entry.runner.request(b"q", Kind.TEXT, timeout_seconds=3.0))
-        await wait_quiet()
-        with pytest.raises(LimitReached):
-            await entry.runner.request(b"q", Kind.TEXT, timeout_seconds=3.0)
-        house.clock.advance(3.0)
-        with pytest.raises(ReplyTimeout):
-            await asking
-        second = asyncio.create_task(entry.runner.request(b"q", Kind.TEXT, timeout_seconds=3.0))
-        await wait_quiet()
-        socket_of(house).lose()
-        with pytest.raises(ConnectionEnded):
-            await second
 
 
 # --- our own faults -------------------------------------------------------------------------------

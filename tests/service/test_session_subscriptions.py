@@ -37,6 +37,9 @@ from websocketmanager.domain.options import (
 )
 from websocketmanager.service.registry import Entry
 
+REGEX_ONE = Pattern(Match.REGEX, regex="ok 1")
+REGEX_TWO = Pattern(Match.REGEX, regex="ok 2")
+
 
 def ack(number: int) -> Pattern:
     return Pattern(Match.POINTER, pointer="/ack", value=str(number))
@@ -151,7 +154,7 @@ async def test_everything_is_written_at_the_pace_of_the_spacing() -> None:
         entry = await entered(house, spec)
         sends = [
             asyncio.create_task(
-                entry.runner.send(f"user {number}".encode(), Kind.TEXT, timeout_seconds=30.0)
+                entry.runner.sender.send(f"user {number}".encode(), Kind.TEXT, timeout_seconds=30.0)
             )
             for number in range(3)
         ]
@@ -246,9 +249,9 @@ async def test_a_subscription_that_leaves_owes_no_acknowledgement() -> None:
         assert house.registry.view(entry).degraded == ()
 
 
-async def test_a_change_at_the_moment_of_opening_is_written_once() -> None:
+async def test_changes_at_the_moment_of_opening_are_written_in_their_order() -> None:
     class Calling(ScriptedSocket):
-        """Calls back when its session was numbered and has not begun."""
+        """Calls back when its session is being numbered."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -271,7 +274,7 @@ async def test_a_change_at_the_moment_of_opening_is_written_once() -> None:
         socket.push('{"login":"ok"}')
         await wait_quiet()
         assert socket.calls == []
-        assert said(socket)[1:] == ["+1", "+5"]
+        assert said(socket)[1:] == ["+1", "+4", "-4", "+5"]
 
 
 async def test_a_subscription_may_bring_a_new_secret() -> None:
@@ -327,3 +330,22 @@ async def test_sessions_that_die_young_leave_no_timers() -> None:
             house.dialer.sockets[count - 1].lose(FailureKind.CONNECTION_LOST)
             await reconnected(house, count + 1)
             assert len(house.timers) == expected
+
+
+async def test_one_message_may_acknowledge_several_that_wait_for_different_answers() -> None:
+    world = World()
+    wanted = tuple(
+        Subscription(str(n), subscribe=Payload(f"+{n}"), acknowledge=wait_for)
+        for n, wait_for in ((1, REGEX_ONE), (2, REGEX_TWO), (3, REGEX_TWO))
+    )
+    async with running_house(world) as house:
+        entry = await entered(house, spec_of(first_dial=FirstDial.RETRY, subscriptions=wanted))
+        socket = house.dialer.sockets[0]
+        socket.push("ok 1, ok 2")
+        await advance(house, 11.0)
+        assert degradations(world) == [("subscription_unacknowledged", True)]
+        socket.push("ok 2", "ok 2")
+        await house.settle()
+        assert degradations(world)[1:] == [("subscription_unacknowledged", False)]
+        assert world.messages() == [b"ok 2"]  # the third one answers nobody
+        assert entry.pump.degraded == set()

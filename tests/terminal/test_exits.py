@@ -26,6 +26,7 @@ def test_every_failure_ends_with_a_failure_and_an_advice(code: str) -> None:
         ("UNAVAILABLE", "SERVICE_UNAVAILABLE", Exit.UNREACHABLE),
         ("UNAVAILABLE", "API_UNAVAILABLE", Exit.UNREACHABLE),
         ("UNAVAILABLE", "FIRST_DIAL_FAILED", Exit.UPSTREAM),
+        ("UNAVAILABLE", "ROTATION_FAILED", Exit.UPSTREAM),
         ("UNAVAILABLE", "CONNECTION_ENDED", Exit.REFUSED),
         ("NOT_FOUND", "CONNECTION_NOT_FOUND", Exit.NOT_FOUND),
         ("DEADLINE_EXCEEDED", "REPLY_TIMEOUT", Exit.DEADLINE),
@@ -47,7 +48,8 @@ def test_an_unreachable_peer_gets_its_own_advice() -> None:
 
 def test_the_reasons_that_are_told_apart_exist() -> None:
     reasons = {rule.reason for rule in RULES.values() if rule}
-    assert {"FIRST_DIAL_FAILED", "CONNECTION_ENDED", "SERVICE_UNAVAILABLE"} <= reasons
+    told_apart = {"FIRST_DIAL_FAILED", "ROTATION_FAILED", "CONNECTION_ENDED", "SERVICE_UNAVAILABLE"}
+    assert told_apart <= reasons
 
 
 def test_every_exit_code_is_documented() -> None:

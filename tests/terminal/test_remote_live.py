@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.face import ID, Face, serving
+from tests.api.face import ID, VIEW, Face, serving
 from tests.api.test_servicer_live import NOTICE, SEEN
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.domain.trial import Outcome, Phase, TrialStep
 from websocketmanager.errors import ServiceUnavailable
 from websocketmanager.terminal.remote import CallFailed, Service, open_service
 
@@ -24,6 +25,29 @@ async def test_get_and_update() -> None:
         with pytest.raises(CallFailed) as failed:
             await service.get("?", timeout_seconds=10)
         assert failed.value.code == "INVALID_ARGUMENT"
+
+
+async def test_rotate() -> None:
+    async with serving() as face, open_service(address(face)) as service:
+        assert (await service.rotate(ID, timeout_seconds=10)).session == VIEW.session
+        with pytest.raises(CallFailed) as failed:
+            await service.rotate("?", timeout_seconds=10)
+        assert failed.value.code == "INVALID_ARGUMENT"
+
+
+async def test_the_steps_of_a_test() -> None:
+    request = pb.TestConnectionRequest(url="ws://x.example/")
+    async with serving() as face, open_service(address(face)) as service:
+        async with service.test_steps(request, timeout_seconds=None) as steps:
+            assert not face.trials.left.is_set()
+            face.trials.steps.push(TrialStep(Phase.POLICY, Outcome.OK))
+            assert (await anext(steps)).step == "policy"
+            face.trials.steps.finish()
+            assert [one async for one in steps] == []
+        with pytest.raises(CallFailed) as failed:
+            async with service.test_steps(request, timeout_seconds=0.001) as steps:
+                await anext(steps)
+        assert failed.value.code == "DEADLINE_EXCEEDED"
 
 
 async def test_a_stream_is_in_force_inside_the_block() -> None:

@@ -14,7 +14,7 @@ from websocketmanager._proto.websocketmanager.websocketmanager_pb2_grpc import (
 from websocketmanager.api.health import Health
 from websocketmanager.api.interceptor import CallBoundary
 from websocketmanager.api.reflection import add_reflection
-from websocketmanager.api.servicer import Servicer, Verbs
+from websocketmanager.api.servicer import Servicer, Trials, Verbs
 from websocketmanager.api.translate import NO_PROFILES
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.pattern import CompileRegex
@@ -38,6 +38,7 @@ class ApiServer:
     def __init__(
         self,
         verbs: Verbs,
+        trials: Trials,
         *,
         host: str,
         port: int,
@@ -52,6 +53,7 @@ class ApiServer:
 
         Args:
             verbs: the service.
+            trials: tests of targets.
             host: name or address to bind; `0.0.0.0` or `::` for all.
             port: 0 for any free one.
             limits: the service's bounds.
@@ -63,7 +65,12 @@ class ApiServer:
         """
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._servicer = Servicer(
-            verbs, limits=limits, clock=clock, compile_regex=compile_regex, profiles=profiles
+            verbs,
+            trials,
+            limits=limits,
+            clock=clock,
+            compile_regex=compile_regex,
+            profiles=profiles,
         )
         self._boundary = CallBoundary(SERVICE, clock=clock, journal=journal, tracer=tracer)
         self._health = Health(("", SERVICE))

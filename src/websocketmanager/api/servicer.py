@@ -7,8 +7,8 @@ interceptor.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, closing
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -17,7 +17,7 @@ from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 from websocketmanager._proto.websocketmanager.websocketmanager_pb2_grpc import (
     WebSocketManagerServicer,
 )
-from websocketmanager.api import translate, translate_live
+from websocketmanager.api import translate, translate_live, translate_trial
 from websocketmanager.domain.change import ConnectionChange
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import (
@@ -32,6 +32,7 @@ from websocketmanager.domain.model import (
 )
 from websocketmanager.domain.pattern import CompileRegex
 from websocketmanager.domain.profiles import Profile
+from websocketmanager.domain.trial import TrialStep
 from websocketmanager.ports import Clock
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -97,6 +98,9 @@ class Verbs(Protocol):
     async def update(self, change: ConnectionChange) -> ConnectionView:
         """Changes a connection, all of it or nothing."""
 
+    async def rotate(self, connection_id: ConnectionId) -> ConnectionView:
+        """Replaces the session of a connection; returns once the new one has taken over."""
+
     def watch(
         self,
         connection_id: ConnectionId | None,
@@ -109,12 +113,22 @@ class Verbs(Protocol):
         """Returns messages from now on; 0 bytes: whole ones."""
 
 
+class Trials(Protocol):
+    """Tests of targets."""
+
+    def running(
+        self, spec: ConnectionSpec
+    ) -> AbstractAsyncContextManager[AsyncIterator[TrialStep]]:
+        """Tries a target inside the block; gives the steps as they end."""
+
+
 class Servicer(WebSocketManagerServicer):
     """One short method per RPC."""
 
     def __init__(
         self,
         verbs: Verbs,
+        trials: Trials,
         *,
         limits: Limits,
         clock: Clock,
@@ -122,6 +136,7 @@ class Servicer(WebSocketManagerServicer):
         profiles: Mapping[str, Profile] = translate.NO_PROFILES,
     ) -> None:
         self._verbs = verbs
+        self._trials = trials
         self._limits = limits
         self._clock = clock
         self._compile_regex = compile_regex
@@ -219,3 +234,29 @@ class Servicer(WebSocketManagerServicer):
             await context.send_initial_metadata(())  # as for Watch
             async for seen in messages:
                 yield translate_live.tailed_message(seen)
+
+    async def Rotate(self, request: pb.RotateRequest, _: Context) -> pb.RotateResponse:
+        """Replaces a session."""
+        view = await self._verbs.rotate(translate.connection_id(request.id))
+        return translate_trial.rotated_message(view)
+
+    async def TestConnection(
+        self, request: pb.TestConnectionRequest, _: Context
+    ) -> pb.TestConnectionResponse:
+        """Tries a target."""
+        async with self._trials.running(self._trial_spec(request)) as steps:
+            return translate_trial.trial_message([step async for step in steps])
+
+    async def TestConnectionSteps(
+        self, request: pb.TestConnectionRequest, context: Context
+    ) -> AsyncGenerator[pb.TestStep, None]:
+        """Tries a target and streams the steps."""
+        async with self._trials.running(self._trial_spec(request)) as steps:
+            await context.send_initial_metadata(())  # as for Watch
+            async for step in steps:
+                yield translate_trial.step_message(step)
+
+    def _trial_spec(self, request: pb.TestConnectionRequest) -> ConnectionSpec:
+        return translate_trial.trial_spec(
+            request, self._limits, self._compile_regex, self._profiles
+        )

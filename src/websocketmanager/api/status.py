@@ -75,6 +75,9 @@ RULES: dict[type[WebSocketManagerError], Rule | None] = {
     errors.FirstDialFailed: Rule(
         grpc.StatusCode.UNAVAILABLE, "FIRST_DIAL_FAILED", ("url", "error_type")
     ),
+    errors.RotationFailed: Rule(
+        grpc.StatusCode.UNAVAILABLE, "ROTATION_FAILED", ("connection_id", "error_type")
+    ),
     errors.ServiceUnavailable: Rule(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE", ("state",)),
     errors.ReplyTimeout: Rule(
         grpc.StatusCode.DEADLINE_EXCEEDED, "REPLY_TIMEOUT", ("connection_id", "timeout_seconds")

@@ -200,6 +200,16 @@ class RunnerCrashed(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class TrialCrashed(Fact):
+    """Our own fault in a test of a target; its caller is told that a step failed."""
+
+    LEVEL = "error"
+    SENTENCE = "test of a target: internal fault {error}"
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerCrashed(Fact):
     """Our own fault in a timer's callback; the others go on."""
 

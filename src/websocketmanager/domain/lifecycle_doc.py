@@ -5,15 +5,7 @@ from __future__ import annotations
 from websocketmanager.domain import lifecycle, retry
 from websocketmanager.domain.failure import Failure, FailureKind
 
-_EVENTS = (
-    lifecycle.Started,
-    lifecycle.Dialled,
-    lifecycle.DialFailed,
-    lifecycle.Lost,
-    lifecycle.PeerClosed,
-    lifecycle.TimerFired,
-    lifecycle.StopAsked,
-)
+_EVENTS = lifecycle.Event.__args__
 
 _CLOSE_CODES = (*range(1000, 1004), *range(1005, 1016), 3000, 3003, 3008, 4000)
 _STATUSES = (301, 302, 400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504)
@@ -21,13 +13,13 @@ _STATUSES = (301, 302, 400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 50
 _HEAD = """\
 # The life of a connection
 
-Generated from `src/websocketmanager/domain/lifecycle.py` and `retry.py` by `make docs`; not
+Generated from `src/websocketmanager/domain/lifecycle/` and `retry.py` by `make docs`; not
 edited by hand.
 
 Each change of state first saves the record, then announces the event. Every dial has a
-generation; what belongs to an older one is dropped before this table is asked. *Illegal* means
-a fault of ours: it is reported and the state stays. *Ignored* is listed, so that nothing is
-ignored by accident.
+generation; what belongs to none of the present ones is dropped before this table is asked.
+*Illegal* means a fault of ours: it is reported and the state stays. *Ignored* is listed, so that
+nothing is ignored by accident.
 """
 
 
@@ -53,7 +45,7 @@ def _projection() -> str:
 | state | status |
 |---|---|
 | idle, first dialing | `connecting` |
-| open | `connected` |
+| open, rotating, handing over | `connected` |
 | waiting, later dialing | `reconnecting` |
 | closing, done | `disconnected` |
 """

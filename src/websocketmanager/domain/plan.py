@@ -64,6 +64,8 @@ class PlannedSubscription:
     subscribe: Speech
     unsubscribe: Speech | None
     acknowledge: CompiledPattern | None
+    acknowledge_source: Pattern | None = None
+    """What `acknowledge` was made of: two subscriptions may wait for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def planned(subscription: Subscription, compile_regex: CompileRegex) -> PlannedS
         subscribe=subscribe,
         unsubscribe=_speech(subscription.unsubscribe),
         acknowledge=None if acknowledge is None else compile_pattern(acknowledge, compile_regex),
+        acknowledge_source=acknowledge,
     )
 
 

@@ -57,6 +57,8 @@ class ServicePolicy:
             first_dial=chosen.first_dial,
             backoff=backoff,
             close_grace_seconds=self.close_timeout_seconds,
+            # A server that lets a credential in once would refuse the second session.
+            make_before_break=not spec.options.exclusive,
         )
 
     def max_message_bytes(self, spec: ConnectionSpec) -> int:

@@ -71,7 +71,7 @@ class Announcer:
 
     def farewell(self, now: float, *, reason: str) -> Draft:
         """Returns the last event of a connection that a caller ends."""
-        facts = {"reason": reason, "close_code": 1000, "final": True}
+        facts = {"reason": reason, "close_code": 1000, "close_reason": "", "final": True}
         return self._draft(life.EventName.DISCONNECTED, now, facts)
 
     def _post(self, name: life.EventName, now: float, facts: dict[str, Any]) -> None:
@@ -100,12 +100,15 @@ class Announcer:
                 down = self._down_since
                 # Unknown after a crash: nobody watched.
                 unknown = None if command.resumed else 0
+                rotated = bool(command.reason)  # one session handed over to the next
+                downtime = unknown if down is None else max(round((now - down) * 1000), 0)
                 return {
                     "attempt": max(command.attempt, 1),
                     "address": socket.address if socket else "",
                     "subprotocol": socket.subprotocol if socket else "",
-                    "downtime_ms": unknown if down is None else max(round((now - down) * 1000), 0),
+                    "downtime_ms": 0 if rotated else downtime,
                     "resumed": command.resumed,
+                    **({"reason": command.reason} if command.reason else {}),
                 }
             case life.EventName.RECONNECTING:
                 return {
@@ -121,11 +124,13 @@ class Announcer:
                     "error_type": failure.kind.value if failure else "",
                     "error_message": failure.message if failure else "",
                     "close_code": close_code,
+                    "close_reason": close_reason,
                 }
             case life.EventName.DISCONNECTED:
                 return {
                     "reason": command.reason,
                     "close_code": close_code,
+                    "close_reason": close_reason,
                     "final": command.final,
                 }
             case _:

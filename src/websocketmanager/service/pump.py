@@ -148,14 +148,20 @@ class Pump:
 
     # --- sessions -----------------------------------------------------------------------------
 
-    def open_session(self, identity: StreamIdentity, at: float) -> None:
-        """Numbers what comes from now on as the identity's session, from 1."""
+    def open_session(self, identity: StreamIdentity, at: float, *, seamless: bool = False) -> None:
+        """Numbers what comes from now on as the identity's session, from 1.
+
+        Args:
+            identity: with the session's number.
+            at: now.
+            seamless: nothing can be missing since the session before: there is no gap.
+        """
         previous, last_sequence = self._identity, self.sequence
         self._identity = identity
         self._routes = {}
         self.sequence = 0
         resumes = identity.session > 1
-        if resumes:
+        if resumes and not seamless:
             ended = self._last_ended or {}
             self._mark(
                 "gap",

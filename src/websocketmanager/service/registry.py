@@ -446,8 +446,8 @@ class Registry:
         runner = entry.runner
         return replace(
             entry.pump.statistics(),
-            messages_sent=runner.sent,
-            bytes_sent=runner.sent_bytes,
+            messages_sent=runner.sender.sent,
+            bytes_sent=runner.sender.sent_bytes,
             reconnects=max(runner.dials - 1, 0),
         )
 

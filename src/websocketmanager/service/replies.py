@@ -15,7 +15,8 @@ class Replies:
         self._correlator = correlator
         self._connection_id = connection_id
         self._max_pending = max_pending
-        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        # Each with the number of the socket that should bring it.
+        self._waiting: dict[bytes, tuple[int, asyncio.Future[bytes]]] = {}
 
     def frame(self, message: bytes, random_bytes: bytes) -> tuple[bytes, bytes]:
         """Returns the key to expect and the bytes to send.
@@ -28,8 +29,12 @@ class Replies:
             raise InvalidArgument(Fault("message", "another Send waits for the reply to its id"))
         return key, wire
 
-    def expect(self, key: bytes) -> asyncio.Future[bytes]:
+    def expect(self, key: bytes, *, generation: int) -> asyncio.Future[bytes]:
         """Returns what the first reply with this key will complete.
+
+        Args:
+            key: of the request.
+            generation: of the socket that it is sent on.
 
         Raises:
             LimitReached: too many callers wait already.
@@ -39,7 +44,7 @@ class Replies:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         # A caller that failed to write does not ask what became of its reply.
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._waiting[key] = reply
+        self._waiting[key] = generation, reply
         return reply
 
     def forget(self, key: bytes) -> None:
@@ -51,16 +56,18 @@ class Replies:
         if not self._waiting:
             return False
         key = self._correlator.key_of(message)
-        reply = None if key is None else self._waiting.pop(key, None)
+        _, reply = (0, None) if key is None else self._waiting.pop(key, (0, None))
         if reply is None or reply.done():
             return False
         reply.set_result(self._correlator.reply_of(message))
         return True
 
-    def fail_all(self, problem: str) -> None:
-        """Ends all waiting: the socket that should bring the replies is gone."""
-        waiting, self._waiting = self._waiting, {}
-        for reply in waiting.values():
+    def fail_all(self, problem: str, *, generation: int | None = None) -> None:
+        """Ends the waiting of all, or of those whose replies this socket should have brought."""
+        for key, (number, reply) in list(self._waiting.items()):
+            if generation is not None and number != generation:
+                continue
+            del self._waiting[key]
             if not reply.done():
                 reply.set_exception(
                     ConnectionEnded(connection_id=self._connection_id, problem=problem)

@@ -19,39 +19,32 @@ from websocketmanager.domain.envelope import StreamIdentity, timestamp
 from websocketmanager.domain.facts import (
     AttemptFailed,
     ConnectionDone,
-    Degraded,
     DialStarted,
-    MessagesDropped,
-    Restored,
     RunnerCrashed,
     SessionOpened,
 )
-from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
-from websocketmanager.domain.model import Kind, Status
+from websocketmanager.domain.failure import Failure, FailureKind
+from websocketmanager.domain.model import Status
+from websocketmanager.domain.overlap import overlap_filter
 from websocketmanager.domain.pattern import CompileRegex
 from websocketmanager.domain.plan import compile_plan
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.retry import Advice, classify
 from websocketmanager.domain.url_policy import redact
-from websocketmanager.errors import (
-    ConnectionEnded,
-    LimitReached,
-    NotConnected,
-    ReplyTimeout,
-    WriteTimeout,
-)
+from websocketmanager.errors import ConnectionEnded, NotConnected, RotationFailed
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets
 from websocketmanager.service.announcements import Announcer
+from websocketmanager.service.degradations import Degradations
 from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
-from websocketmanager.service.pump import PUBLISHING_BEHIND, Pump
+from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
+from websocketmanager.service.sending import Sender
 from websocketmanager.service.session import Ears, Session, SessionTools
 from websocketmanager.service.timers import Timers
 
-#: How long publishing must keep up before it is told that it does.
-_CALM_SECONDS = 5.0
+ROTATION_FAILED = "rotation_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +109,22 @@ class Runner:
         self._inbox: asyncio.Queue[life.Event] = asyncio.Queue()
         self._plan = compile_plan(self._spec, tools.compile_regex)
         self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
-        self._session_task: asyncio.Task[None] | None = None
         self._secrets_doubted = False
         self._timers: dict[life.Timer, asyncio.Task[None]] = {}
-        self._session: Session | None = None
-        self._writing = 0
-        self._calm = asyncio.Event()
-        self._floods = 0
-        self._calming: asyncio.Task[None] | None = None
-        self.sent = 0
-        self.sent_bytes = 0
+        # By generation: the one that delivers, and beside it a successor at most.
+        self._sessions: dict[int, tuple[Session, asyncio.Task[None]]] = {}
+        self._rotations: list[asyncio.Future[None]] = []
+        self._degradations = Degradations(
+            book.record.id, self._announcer, tools.clock, tools.journal, self._spawn
+        )
+        self.sender = Sender(
+            tools.clock,
+            tools.dice,
+            self._replies,
+            connection_id=book.record.id,
+            max_pending=tools.policy.limits.max_pending_sends,
+            session=self._live_session,
+        )
         self.dials = 0
         self.next_attempt_at: float | None = None
         self.tried = asyncio.Event()
@@ -141,7 +140,8 @@ class Runner:
 
     def count_on(self, before: Runner) -> None:
         """Goes on with the counts of the runner that it replaces."""
-        self.sent, self.sent_bytes, self.dials = before.sent, before.sent_bytes, before.dials
+        self.sender.sent, self.sender.sent_bytes = before.sender.sent, before.sender.sent_bytes
+        self.dials = before.dials
 
     def farewell(self, reason: str) -> Draft:
         """Returns the last event of a connection that a caller ends."""
@@ -165,9 +165,10 @@ class Runner:
                     self._advance(await self._inbox.get())
                 self._cancel_all()
         finally:
-            if self._machine.state in {life.State.OPEN, life.State.CLOSING}:
+            if self._machine.state not in {life.State.IDLE, life.State.DONE}:
                 self._pump.end_session(self._tools.clock.now(), FailureKind.INTERNAL.value)
             self._replies.fail_all("the connection is over")
+            self._settle_rotations(self._ended("it is over"))
             self.tried.set()
             self.finished.set()
 
@@ -178,77 +179,50 @@ class Runner:
         gone, come = subscription_changes(
             before.spec.options.subscriptions, self._spec.options.subscriptions
         )
-        if self._session is not None:
-            self._session.change_subscriptions(
+        for session, _ in self._sessions.values():
+            session.change_subscriptions(
                 self._plan,
                 tuple(one for one in before.subscriptions if one.key in gone),
                 tuple(one for one in self._plan.subscriptions if one.key in come),
             )
 
-    # --- sending ------------------------------------------------------------------------------
-
-    async def send(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> None:
-        """Writes one message to the open session.
+    async def rotate(self) -> None:
+        """Replaces the open session; returns once the new one has taken over.
 
         Raises:
             NotConnected: there is no open session.
-            ConnectionEnded: it ended during the write.
-            LimitReached: too many writes wait for the peer to read.
-            WriteTimeout: the peer did not read in time.
+            RotationFailed: the new one could not be made; the old one goes on, or where only
+                one may exist, the connection goes on trying.
+            ConnectionEnded: it ended meanwhile.
         """
         session = self._live_session()
-        limit = self._tools.policy.limits.max_pending_sends
-        if self._writing >= limit:
-            raise LimitReached(limit="pending sends of a connection", maximum=limit)
-        self._writing += 1
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rotations.append(done)
+        self.post(life.RotationAsked(session.generation, "a caller asked for it", forced=True))
         try:
-            async with self._tools.clock.timeout(timeout_seconds):
-                await session.send(data, kind)
-        except TimeoutError as error:
-            raise WriteTimeout(
-                connection_id=self._book.record.id, timeout_seconds=timeout_seconds
-            ) from error
-        except SocketFailed as error:
-            raise ConnectionEnded(
-                connection_id=self._book.record.id, problem=str(error.failure)
-            ) from error
+            await done
         finally:
-            self._writing -= 1
-        self.sent += 1
-        self.sent_bytes += len(data)
+            if done in self._rotations:
+                self._rotations.remove(done)
 
-    async def request(self, data: bytes, kind: Kind, *, timeout_seconds: float) -> bytes:
-        """Sends a correlated message and returns its reply.
-
-        Raises:
-            NotConnected, ConnectionEnded, LimitReached: as `send`.
-            ReplyTimeout: no reply in time.
-        """
-        self._live_session()
-        key, wire = self._replies.frame(
-            data, self._tools.dice.token_bytes(correlation.PREFIX_BYTES)
-        )
-        reply = self._replies.expect(key)
-        try:
-            async with self._tools.clock.timeout(timeout_seconds):
-                await self.send(wire, kind, timeout_seconds=timeout_seconds)
-                return await reply
-        except TimeoutError as error:
-            raise ReplyTimeout(
-                connection_id=self._book.record.id, timeout_seconds=timeout_seconds
-            ) from error
-        finally:
-            self._replies.forget(key)
+    # --- the open session ------------------------------------------------------------------------
 
     def _live_session(self) -> Session:
-        session = self._session
-        if self._machine.state is not life.State.OPEN or not session or not session.socket:
+        machine = self._machine
+        # The old one is closing during a hand-over: the word goes to its successor.
+        taking_over = machine.state is life.State.HANDING_OVER
+        session = self._session_of(machine.successor if taking_over else machine.generation)
+        if machine.status is not Status.CONNECTED or session is None or not session.socket:
             when = self.next_attempt_at
             raise NotConnected(
                 connection_id=self._book.record.id,
                 status=self.status.value,
                 next_attempt_at=timestamp(when) if when is not None else "",
             )
+        return session
+
+    def _session_of(self, generation: int) -> Session | None:
+        session, _ = self._sessions.get(generation, (None, None))
         return session
 
     # --- the machine --------------------------------------------------------------------------
@@ -269,23 +243,32 @@ class Runner:
 
     def _refreshed(self, event: life.Event) -> life.Event:
         """Gives renewed secrets one chance: a login that is refused may be out of date."""
-        if isinstance(event, life.Dialled):
+        if isinstance(event, life.Dialled | life.SuccessorReady):
             self._secrets_doubted = False
-        refused = isinstance(event, life.DialFailed) and event.failure.http_status in {401, 403}
+        if not isinstance(event, life.DialFailed | life.SuccessorFailed):
+            return event
+        refused = event.failure.http_status in {401, 403}
         if not refused or not self._plan.secrets or self._secrets_doubted:
             return event
         self._secrets_doubted = True
-        assert isinstance(event, life.DialFailed)  # noqa: S101 - as just asked
         return replace(event, failure=replace(event.failure, advice=Advice.AGAIN.value))
 
     def _note(self, event: life.Event) -> None:
         """Records what an operator should see of an event."""
         match event:
-            case life.DialFailed(failure=failure):
+            case life.DialFailed(failure=failure) | life.SuccessorFailed(failure=failure):
                 if not self.tried.is_set():
                     self.first_failure = failure
                 self.tried.set()
                 self._journal_failure(failure)
+                self._settle_rotations(
+                    RotationFailed(
+                        connection_id=self._book.record.id,
+                        error_type=failure.kind.value,
+                        problem=failure.message,
+                        reconnects=self._machine.status is not Status.CONNECTED,
+                    )
+                )
             case life.Lost(failure=failure) | life.PeerClosed(failure=failure):
                 self._journal_failure(failure)
             case life.Dialled():
@@ -310,46 +293,82 @@ class Runner:
 
     def _carry_out(self, command: life.Command) -> None:
         match command:
-            case life.Dial():
-                self._dial(command)
-            case life.OpenSession():
-                self._open_session()
-            case life.EndSession(failure=failure):
-                self._end_session(failure)
             case life.StartTimer():
                 self._start_timer(command)
-            case life.AbandonDial():
-                self._cancel_session()
-            case life.Close(code=code):
-                if self._session and self._session.socket:
-                    self._spawn(self._session.socket.close(code, ""))
-            case life.Abort():
-                self._cancel_session()
+            case life.Degrade(failure=failure):
+                self._roll_back(failure)
             case life.Persist(status=status, cause=cause):
-                now = self._tools.clock.now()
-                self._announcer.persist(status, cause, now)
+                self._announcer.persist(status, cause, self._tools.clock.now())
             case life.Announce():
-                socket = self._session.socket if self._session else None
+                session = self._session_of(self._machine.generation)
+                socket = session.socket if session else None
                 self._announcer.announce(
                     command, self._tools.clock.now(), socket, self._pump.sequence
                 )
             case life.Finish(reason=reason):
                 self.end = reason
                 self.next_attempt_at = None
+                self._settle_rotations(self._ended(reason.value))
                 self._tools.journal.emit(ConnectionDone(self._book.record.id, reason.value))
+            case _:
+                self._handle_session(command)
+
+    def _handle_session(self, command: life.Command) -> None:
+        match command:
+            case life.Dial():
+                self._dial(command)
+            case life.DialSuccessor(generation=generation):
+                self._dial_successor(generation)
+            case life.OpenSession():
+                self._open_session(command)
+            case life.EndSession(failure=failure):
+                self._end_session(failure)
+            case life.AbandonDial(generation=generation) | life.Abort(generation=generation):
+                self._drop(generation)
+            case life.Promote(generation=generation):
+                if session := self._session_of(generation):
+                    session.promote()
+            case life.Retire(generation=generation, reason=reason):
+                if session := self._session_of(generation):
+                    session.retire(reason)
+            case life.Close(generation=generation, code=code):
+                session = self._session_of(generation)
+                if session and session.socket:
+                    self._spawn(session.socket.close(code, ""))
+            case _:
+                raise AssertionError(command)
 
     def _dial(self, command: life.Dial) -> None:
         self.dials += 1
         self.next_attempt_at = None
         self._tools.journal.emit(DialStarted(self._book.record.id, self._url, command.attempt))
-        self._session = Session(
-            command.generation, self._plan, self._tools.for_sessions(), self._ears()
+        self._begin(
+            Session(command.generation, self._plan, self._tools.for_sessions(), self._ears())
         )
-        self._session_task = self._spawn(self._session.run())
 
-    def _open_session(self) -> None:
-        session = self._session
-        assert session is not None  # noqa: S101 - Dialled comes from it
+    def _dial_successor(self, generation: int) -> None:
+        self.dials += 1
+        self._tools.journal.emit(DialStarted(self._book.record.id, self._url, 1))
+        overlap = overlap_filter(self._spec.options.rotation)
+        for session, _ in self._sessions.values():
+            session.note_overlap(overlap)
+        self._begin(
+            Session(
+                generation,
+                self._plan,
+                self._tools.for_sessions(),
+                self._ears(),
+                successor=True,
+                overlap=overlap,
+            )
+        )
+
+    def _begin(self, session: Session) -> None:
+        self._sessions[session.generation] = session, self._spawn(session.run())
+
+    def _open_session(self, command: life.OpenSession) -> None:
+        session = self._session_of(command.generation)
+        assert session is not None  # noqa: S101 - what leads here comes from it
         assert session.socket is not None  # noqa: S101
         now = self._tools.clock.now()
         record = self._book.record
@@ -363,9 +382,35 @@ class Runner:
             session=record.session,
             owner_epoch=record.owner_epoch,
         )
-        self._pump.open_session(identity, now)
+        self._pump.open_session(identity, now, seamless=command.seamless)
         self._tools.journal.emit(SessionOpened(record.id, record.session, session.socket.address))
-        session.numbered.set()
+        if ROTATION_FAILED in self._pump.degraded:
+            self._pump.degraded.discard(ROTATION_FAILED)
+            self.tell_restored(ROTATION_FAILED, 0)
+        session.adopt()
+        self._settle_rotations(None)
+
+    def _roll_back(self, failure: Failure) -> None:
+        """A rotation failed: the old session goes on."""
+        for session, _ in self._sessions.values():
+            session.note_overlap(None)
+        if ROTATION_FAILED not in self._pump.degraded:
+            self._pump.degraded.add(ROTATION_FAILED)
+            self.tell_degraded(ROTATION_FAILED, str(failure), 0)
+
+    def _settle_rotations(self, error: Exception | None) -> None:
+        """Answers those who wait for a rotation."""
+        waiting, self._rotations = self._rotations, []
+        for done in waiting:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def _ended(self, problem: str) -> ConnectionEnded:
+        return ConnectionEnded(connection_id=self._book.record.id, problem=problem)
 
     def _ears(self) -> Ears:
         return Ears(
@@ -381,16 +426,19 @@ class Runner:
     def _end_session(self, failure: Failure | None) -> None:
         cause = failure.kind.value if failure else (self._machine.end or "stopped")
         self._pump.end_session(self._tools.clock.now(), str(cause))
-        self._replies.fail_all(str(failure) if failure else "the connection is closed")
+        generation = next(iter(self._sessions), 0)  # the older one, where there are two
+        self._replies.fail_all(
+            str(failure) if failure else "the connection is closed", generation=generation
+        )
         # The position of its end is known to whoever comes after a stop.
         self._tools.ledger.post(self._book)
-        stable = self._timers.pop(life.Timer.STABLE, None)
-        if stable:
-            stable.cancel()
-        if self._session is not None:
-            self._session.end()
+        for name in (life.Timer.STABLE, life.Timer.ROTATE):
+            if timer := self._timers.pop(name, None):
+                timer.cancel()
+        if session := self._session_of(generation):
+            session.end()
         if failure is not None:
-            self._cancel_session()
+            self._drop(generation)
 
     def _start_timer(self, command: life.StartTimer) -> None:
         previous = self._timers.pop(command.timer, None)
@@ -408,45 +456,11 @@ class Runner:
 
     def tell_degraded(self, cause: str, detail: str, count: int) -> None:
         """The pump delivers worse than promised."""
-        if cause == PUBLISHING_BEHIND:
-            self._calm.clear()
-            self._floods += 1
-            if self._calming is not None:
-                return  # told, and not taken back yet
-            self._calming = self._spawn(self._wait_calm())
-        connection_id = self._book.record.id
-        self._tools.journal.emit(Degraded(connection_id, cause, detail))
-        now = self._tools.clock.now()
-        self._announcer.degraded(cause, detail, count, now, active=True)
+        self._degradations.degraded(cause, detail, count)
 
     def tell_restored(self, cause: str, count: int) -> None:
         """The pump delivers as promised again, after dropping `count` messages."""
-        if cause == PUBLISHING_BEHIND and self._calming is not None:
-            self._calm.set()
-            return
-        self._announce_restored(cause, count)
-
-    async def _wait_calm(self) -> None:
-        """Takes `publishing_behind` back once it stayed away for a while.
-
-        A buffer at its bound fills and empties many times a second: one event for each would be
-        more than the messages.
-        """
-        floods = -1
-        while floods != self._floods:
-            await self._calm.wait()
-            floods = self._floods
-            await self._tools.clock.sleep(_CALM_SECONDS)
-        self._calming = None
-        self._announce_restored(PUBLISHING_BEHIND, 0)
-
-    def _announce_restored(self, cause: str, count: int) -> None:
-        connection_id = self._book.record.id
-        if count:
-            self._tools.journal.emit(MessagesDropped(connection_id, count, cause))
-        self._tools.journal.emit(Restored(connection_id, cause))
-        now = self._tools.clock.now()
-        self._announcer.degraded(cause, "", count, now, active=False)
+        self._degradations.restored(cause, count)
 
     # --- tasks --------------------------------------------------------------------------------
 
@@ -454,15 +468,15 @@ class Runner:
         assert self._tasks is not None  # noqa: S101 - only called while running
         return self._tasks.create_task(work)
 
-    def _cancel_session(self) -> None:
-        self._session = None
-        if self._session_task is not None:
-            self._session_task.cancel()
+    def _drop(self, generation: int) -> None:
+        """Ends a session at once, with its socket."""
+        if found := self._sessions.pop(generation, None):
+            found[1].cancel()
 
     def _cancel_all(self) -> None:
-        self._cancel_session()
+        for generation in list(self._sessions):
+            self._drop(generation)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        if self._calming is not None:
-            self._calming.cancel()
+        self._degradations.end()

@@ -150,13 +150,13 @@ class Supervisor:
         """
         runner = self._sender(connection_id)
         seconds = timeout_seconds or self._tools.policy.default_timeout_seconds
-        return await runner.request(data, kind, timeout_seconds=seconds)
+        return await runner.sender.request(data, kind, timeout_seconds=seconds)
 
     async def send_raw(self, connection_id: ConnectionId, data: bytes, kind: Kind) -> None:
         """Sends a message as it is. Raises as `send`."""
         runner = self._sender(connection_id)
         seconds = self._tools.policy.default_timeout_seconds
-        await runner.send(data, kind, timeout_seconds=seconds)
+        await runner.sender.send(data, kind, timeout_seconds=seconds)
 
     async def set_tag(self, connection_id: ConnectionId, key: str, value: str) -> None:
         """Sets one tag. Raises as `set_tags`."""
@@ -203,6 +203,20 @@ class Supervisor:
         """
         entry = self._present(change.connection_id)
         return await self._registry.carry(self._update(entry, change))
+
+    async def rotate(self, connection_id: ConnectionId) -> ConnectionView:
+        """Replaces the session of a connection; returns once the new one has taken over.
+
+        Raises:
+            ConnectionNotFound: no such connection.
+            NotConnected: it has no open session.
+            RotationFailed: the new session could not be made.
+            ConnectionEnded: the connection ended meanwhile.
+        """
+        self._refuse_unless_serving()
+        self._present(connection_id)
+        await self._sender(connection_id).rotate()
+        return self._registry.view(self._entry(connection_id))
 
     def watch(
         self,

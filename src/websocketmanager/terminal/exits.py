@@ -22,19 +22,23 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done; serve, api and dev: stopped in good order",
-    Exit.FAILED: "failed for a reason not listed here",
+    Exit.FAILED: "failed for a reason not listed here; test: a step failed",
     Exit.USAGE: "wrong usage, configuration or argument; a port in use",
     Exit.UNREACHABLE: "the service or the API is not reachable or not ready",
     Exit.NOT_FOUND: "no such connection",
     Exit.DEADLINE: "no answer in time",
     Exit.REFUSED: "refused: not allowed, not connected, name in use, or a limit reached",
-    Exit.UPSTREAM: "connect: the WebSocket server could not be opened",
+    Exit.UPSTREAM: "connect, rotate: the WebSocket server could not be opened",
     Exit.INTERRUPTED: "ended at once by SIGINT (serve, api and dev: by the second signal)",
     Exit.TERMINATED: "ended at once by SIGTERM (serve, api and dev: by the second signal)",
 }
 
 #: ErrorInfo reasons whose gRPC code says too little.
-_BY_REASON = {"FIRST_DIAL_FAILED": Exit.UPSTREAM, "CONNECTION_ENDED": Exit.REFUSED}
+_BY_REASON = {
+    "FIRST_DIAL_FAILED": Exit.UPSTREAM,
+    "ROTATION_FAILED": Exit.UPSTREAM,
+    "CONNECTION_ENDED": Exit.REFUSED,
+}
 _BY_CODE = {
     "INVALID_ARGUMENT": Exit.USAGE,
     "UNAVAILABLE": Exit.UNREACHABLE,
@@ -50,6 +54,7 @@ _BY_CODE = {
 }
 _ADVICE_BY_REASON = {
     "FIRST_DIAL_FAILED": "check the URL, or keep the connection trying with --first-dial retry",
+    "ROTATION_FAILED": "`websocketmanager get ID` shows whether the old session goes on, and why",
     "CONNECTION_ENDED": "wait until `websocketmanager list` shows it connected, and send again",
     "SERVICE_UNAVAILABLE": "wait until /health/ready answers 200, and call again",
     "API_UNAVAILABLE": "the service cannot reach its virtufin-api: start it or check its address",

@@ -140,6 +140,22 @@ class Service:
         )
         return answer.connection
 
+    async def rotate(self, id: str, *, timeout_seconds: float) -> pb.WebSocketConnection:
+        """Replaces a connection's session; returns the connection as it is then."""
+        request = pb.RotateRequest(id=id)
+        answer: pb.RotateResponse = await self._call(
+            lambda: self._stub.Rotate(request, timeout=timeout_seconds)
+        )
+        return answer.connection
+
+    def test_steps(
+        self, request: pb.TestConnectionRequest, *, timeout_seconds: float | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[pb.TestStep]]:
+        """Tries a target inside the block; gives the steps as they end."""
+        return self._stream(
+            lambda asked: self._stub.TestConnectionSteps(asked, timeout=timeout_seconds), request
+        )
+
     def watch(
         self, request: pb.WatchRequest
     ) -> AbstractAsyncContextManager[AsyncIterator[pb.WatchResponse]]:

@@ -1,7 +1,7 @@
 """Binds the HTTP port, serves the routes, stops within a grace. Makes no task and no signal.
 
 uvicorn brings the HTTP protocol. Its own main loop polls and takes over the process's signals;
-ours waits for an event, and signals belong to cli.py.
+ours waits for an event, and signals belong to cli/.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -142,6 +142,20 @@ class Venue:
         """Tells that the login did not come."""
         await session.close(1008, "login timeout")
 
+    # --- its time: real, unless a subclass has another --------------------------------------------
+
+    def now(self) -> float:
+        """Returns seconds that only grow."""
+        return asyncio.get_running_loop().time()
+
+    async def pause(self, seconds: float) -> None:
+        """Waits."""
+        await asyncio.sleep(seconds)
+
+    def patience(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bounds a block: TimeoutError when the time is over."""
+        return asyncio.timeout(seconds)
+
     # --- for tests --------------------------------------------------------------------------------
 
     @property
@@ -235,9 +249,12 @@ class Venue:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, VenueConnection)
-        loop = asyncio.get_running_loop()
-        session = VenueSession(connection, heard_at=loop.time())
-        connection.heard = lambda frame: self._count(session, frame)
+        session = VenueSession(connection, heard_at=self.now())
+        connection.heard = lambda frame: self.count(session, frame.opcode)
+        await self.attend(session)
+
+    async def attend(self, session: VenueSession) -> None:
+        """Talks with a session and watches over the rules until it ends."""
         self.sessions.append(session)
         self.told()
         rules = self.now_rules
@@ -264,16 +281,16 @@ class Venue:
         async for message in session.connection:
             assert isinstance(message, str), "a Text frame is wanted"
             session.requests.append(message)
-            session.heard_at = asyncio.get_running_loop().time()
+            session.heard_at = self.now()
             await self.hear(session, message)
             self.told()
 
-    def _count(self, session: VenueSession, frame: Frame) -> None:
+    def count(self, session: VenueSession, opcode: Opcode) -> None:
         """Every frame that counts: whole messages, pings and pongs."""
-        now = asyncio.get_running_loop().time()
-        if frame.opcode not in _CONTROL | {Opcode.TEXT, Opcode.BINARY}:
+        now = self.now()
+        if opcode not in _CONTROL | {Opcode.TEXT, Opcode.BINARY}:
             return
-        session.frames.append((now, frame.opcode))
+        session.frames.append((now, opcode))
         most = self.now_rules.messages_per_second
         if not most:
             return
@@ -292,15 +309,15 @@ class Venue:
             await session.connection.send(data)
             session.data.append(data.encode())
             self.told()
-            await asyncio.sleep(self.now_rules.data_every_seconds)
+            await self.pause(self.now_rules.data_every_seconds)
 
     async def _ping(self, session: VenueSession) -> None:
         for number in itertools.count(1):
-            await asyncio.sleep(self.now_rules.ping_every_seconds)
+            await self.pause(self.now_rules.ping_every_seconds)
             # The library takes no pong but one with this payload.
             pong = await session.connection.ping(f"ping {number}")
             try:
-                async with asyncio.timeout(self.now_rules.pong_seconds):
+                async with self.patience(self.now_rules.pong_seconds):
                     await pong
             except TimeoutError:
                 self.violation("no pong with the ping's payload")
@@ -308,31 +325,30 @@ class Venue:
                 return
 
     async def _want_login(self, session: VenueSession) -> None:
-        await asyncio.sleep(self.now_rules.login_seconds)
+        await self.pause(self.now_rules.login_seconds)
         if not session.key:
             self.violation("no login in time")
             await self.refuse_late_login(session)
 
     async def _want_subscription(self, session: VenueSession) -> None:
-        await asyncio.sleep(self.now_rules.first_subscribe_seconds)
+        await self.pause(self.now_rules.first_subscribe_seconds)
         if not session.asked:
             self.violation("no subscription in time")
             await session.close(1008, "no subscription")
 
     async def _want_words(self, session: VenueSession) -> None:
-        loop = asyncio.get_running_loop()
         left = self.now_rules.silence_seconds
         while left > 0:
-            await asyncio.sleep(left)
-            left = session.heard_at + self.now_rules.silence_seconds - loop.time()
+            await self.pause(left)
+            left = session.heard_at + self.now_rules.silence_seconds - self.now()
         self.violation("silent for too long")
         await session.close(1008, "no message")
 
     async def _age(self, session: VenueSession) -> None:
-        await asyncio.sleep(self.now_rules.max_age_seconds - self.now_rules.notice_seconds)
+        await self.pause(self.now_rules.max_age_seconds - self.now_rules.notice_seconds)
         if self.now_rules.notice_seconds:
             await self.give_notice(session)
-            await asyncio.sleep(self.now_rules.notice_seconds)
+            await self.pause(self.now_rules.notice_seconds)
         await session.close(1001, "too old")
 
 

@@ -775,3 +775,58 @@ class TailResponse(_message.Message):
     topic: str
     skipped: int
     def __init__(self, id: _Optional[str] = ..., data: _Optional[bytes] = ..., content_type: _Optional[str] = ..., time: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., owner_epoch: _Optional[int] = ..., size: _Optional[int] = ..., topic: _Optional[str] = ..., skipped: _Optional[int] = ...) -> None: ...
+
+class RotateRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RotateResponse(_message.Message):
+    __slots__ = ("connection",)
+    CONNECTION_FIELD_NUMBER: _ClassVar[int]
+    connection: WebSocketConnection
+    def __init__(self, connection: _Optional[_Union[WebSocketConnection, _Mapping]] = ...) -> None: ...
+
+class TestConnectionRequest(_message.Message):
+    __slots__ = ("url", "options", "profile", "profile_parameters")
+    class ProfileParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    URL_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    options: ConnectionOptions
+    profile: str
+    profile_parameters: _containers.ScalarMap[str, str]
+    def __init__(self, url: _Optional[str] = ..., options: _Optional[_Union[ConnectionOptions, _Mapping]] = ..., profile: _Optional[str] = ..., profile_parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class TestConnectionResponse(_message.Message):
+    __slots__ = ("steps", "ok")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedCompositeFieldContainer[TestStep]
+    ok: bool
+    def __init__(self, steps: _Optional[_Iterable[_Union[TestStep, _Mapping]]] = ..., ok: _Optional[bool] = ...) -> None: ...
+
+class TestStep(_message.Message):
+    __slots__ = ("step", "outcome", "duration_ms", "detail", "error_type", "error_message")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    outcome: str
+    duration_ms: float
+    detail: str
+    error_type: str
+    error_message: str
+    def __init__(self, step: _Optional[str] = ..., outcome: _Optional[str] = ..., duration_ms: _Optional[float] = ..., detail: _Optional[str] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ...) -> None: ...

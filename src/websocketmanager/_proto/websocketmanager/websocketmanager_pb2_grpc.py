@@ -109,6 +109,21 @@ class WebSocketManagerStub:
                 request_serializer=websocketmanager__pb2.TailRequest.SerializeToString,
                 response_deserializer=websocketmanager__pb2.TailResponse.FromString,
                 _registered_method=True)
+        self.Rotate = channel.unary_unary(
+                '/virtufin.WebSocketManager/Rotate',
+                request_serializer=websocketmanager__pb2.RotateRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.RotateResponse.FromString,
+                _registered_method=True)
+        self.TestConnection = channel.unary_unary(
+                '/virtufin.WebSocketManager/TestConnection',
+                request_serializer=websocketmanager__pb2.TestConnectionRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.TestConnectionResponse.FromString,
+                _registered_method=True)
+        self.TestConnectionSteps = channel.unary_stream(
+                '/virtufin.WebSocketManager/TestConnectionSteps',
+                request_serializer=websocketmanager__pb2.TestConnectionRequest.SerializeToString,
+                response_deserializer=websocketmanager__pb2.TestStep.FromString,
+                _registered_method=True)
 
 
 class WebSocketManagerServicer:
@@ -223,6 +238,37 @@ class WebSocketManagerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rotate(self, request, context):
+        """Replaces the open session by a fresh one now, and returns once that has taken
+        over. UNAVAILABLE with reason ROTATION_FAILED when it could not: the old
+        session goes on, unless the connection is exclusive, which reconnects.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestConnection(self, request, context):
+        """Tries whether a connection would come up, step by step, and closes it again
+        with 1000. Nothing is stored, listed, announced or published. A target that
+        fails is an answer, not an error of the call. At most 8 tests run at once,
+        streamed ones included: RESOURCE_EXHAUSTED beyond. Takes as long as the
+        options' timeouts allow: the open timeout, once to wait for its turn and
+        once to open; those of the dialogue; DefaultTimeoutMs, plus the spacing of
+        sends, to write the subscriptions, and 10 s for their acknowledgements;
+        first_data_ms, else DefaultTimeoutMs, for the first data; the close timeout.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestConnectionSteps(self, request, context):
+        """The same, but tells each step as it ends. The test is good when none of them
+        failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WebSocketManagerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -300,6 +346,21 @@ def add_WebSocketManagerServicer_to_server(servicer, server):
                     servicer.Tail,
                     request_deserializer=websocketmanager__pb2.TailRequest.FromString,
                     response_serializer=websocketmanager__pb2.TailResponse.SerializeToString,
+            ),
+            'Rotate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rotate,
+                    request_deserializer=websocketmanager__pb2.RotateRequest.FromString,
+                    response_serializer=websocketmanager__pb2.RotateResponse.SerializeToString,
+            ),
+            'TestConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestConnection,
+                    request_deserializer=websocketmanager__pb2.TestConnectionRequest.FromString,
+                    response_serializer=websocketmanager__pb2.TestConnectionResponse.SerializeToString,
+            ),
+            'TestConnectionSteps': grpc.unary_stream_rpc_method_handler(
+                    servicer.TestConnectionSteps,
+                    request_deserializer=websocketmanager__pb2.TestConnectionRequest.FromString,
+                    response_serializer=websocketmanager__pb2.TestStep.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -707,6 +768,87 @@ class WebSocketManager:
             '/virtufin.WebSocketManager/Tail',
             websocketmanager__pb2.TailRequest.SerializeToString,
             websocketmanager__pb2.TailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rotate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtufin.WebSocketManager/Rotate',
+            websocketmanager__pb2.RotateRequest.SerializeToString,
+            websocketmanager__pb2.RotateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtufin.WebSocketManager/TestConnection',
+            websocketmanager__pb2.TestConnectionRequest.SerializeToString,
+            websocketmanager__pb2.TestConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestConnectionSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtufin.WebSocketManager/TestConnectionSteps',
+            websocketmanager__pb2.TestConnectionRequest.SerializeToString,
+            websocketmanager__pb2.TestStep.FromString,
             options,
             channel_credentials,
             insecure,

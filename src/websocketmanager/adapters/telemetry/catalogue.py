@@ -121,6 +121,7 @@ METRICS: Mapping[type[Fact], tuple[Metric, ...]] = {
     facts.RunnerCrashed: _counter(
         "runner.crashes", "{crash}", "Internal faults in a connection's loop"
     ),
+    facts.TrialCrashed: _counter("trial.crashes", "{crash}", "Internal faults in tests of targets"),
     facts.TimerCrashed: _counter("timer.crashes", "{crash}", "Internal faults in a timer"),
     facts.OwnershipLost: _counter(
         "ownership.lost", "{connection}", "Connections given up because another owns them"

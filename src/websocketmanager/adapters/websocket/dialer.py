@@ -6,9 +6,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from websocketmanager import __version__
+from websocketmanager.adapters.websocket.attempt import Attempt
 from websocketmanager.adapters.websocket.connection import Connection
 from websocketmanager.adapters.websocket.failures import opening_failure
 from websocketmanager.adapters.websocket.judging import (
@@ -18,14 +18,15 @@ from websocketmanager.adapters.websocket.judging import (
     system_resolver,
 )
 from websocketmanager.adapters.websocket.proxying import JudgedProxy, ProxyFailed
-from websocketmanager.adapters.websocket.reaching import connected, place_of
 from websocketmanager.adapters.websocket.session import WebSocketSession
+from websocketmanager.adapters.websocket.telling import negotiated, tls_facts
 from websocketmanager.adapters.websocket.tls import TlsContexts, TlsTextUnusable
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.handshake_rules import handshake_faults, parse_proxy
+from websocketmanager.domain.trial import Phase
 from websocketmanager.domain.url_policy import AddressPolicy, ParsedUrl, parse_url
 from websocketmanager.errors import AddressRefused, InvalidArgument
-from websocketmanager.ports import Clock, DialTarget
+from websocketmanager.ports import Clock, DialObserver, DialTarget
 
 #: Failures of one address that say nothing about the next.
 _TRY_NEXT = frozenset(
@@ -36,39 +37,6 @@ _TRY_NEXT = frozenset(
         FailureKind.TLS_FAILED,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What one attempt needs.
-
-    Attributes:
-        host: an address, or a name that the proxy resolves.
-        context: for wss://, else None.
-        proxy: through which it goes, if any; never around it.
-    """
-
-    target: DialTarget
-    url: ParsedUrl
-    host: str
-    context: ssl.SSLContext | None
-    proxy: JudgedProxy | None
-
-    @property
-    def place(self) -> str:
-        """The host and port that are dialled."""
-        return place_of(self.host, self.url.port)
-
-    @property
-    def shown(self) -> str:
-        """The place with the way to it, for sentences."""
-        return f"{self.place} through the proxy {self.proxy}" if self.proxy else self.place
-
-    async def reach(self, clock: Clock, seconds: float) -> socket.socket:
-        """Returns a socket whose bytes go to and from the host."""
-        if self.proxy is None:
-            return await connected(self.host, self.url.port)
-        return await self.proxy.tunnel(self.host, self.url.port, clock=clock, seconds=seconds)
 
 
 class _AddressFailed(SocketFailed):
@@ -117,11 +85,17 @@ class WebSocketDialer:
         except (OSError, UnicodeError):
             return  # dialling says so
 
-    async def dial(self, target: DialTarget) -> WebSocketSession:
+    async def dial(
+        self, target: DialTarget, observer: DialObserver | None = None
+    ) -> WebSocketSession:
         """Resolves, judges every answer, dials judged addresses in order and shakes hands.
 
         The next address is tried when one does not answer as a server would. Cancelling leaves no
         transport.
+
+        Args:
+            target: what to dial.
+            observer: told of each phase as it ends.
 
         Raises:
             SocketFailed: with the failure's kind; also for a refused address.
@@ -130,7 +104,7 @@ class WebSocketDialer:
         failures: list[Failure] = []
         try:
             async with self._clock.timeout(target.open_timeout_seconds):
-                return await self._dial(target, url, failures)
+                return await self._dial(target, url, failures, observer)
         except TimeoutError:
             failure = Failure(
                 FailureKind.OPEN_TIMEOUT,
@@ -139,16 +113,20 @@ class WebSocketDialer:
             raise SocketFailed(_summary([*failures, failure])) from None
 
     async def _dial(
-        self, target: DialTarget, url: ParsedUrl, failures: list[Failure]
+        self,
+        target: DialTarget,
+        url: ParsedUrl,
+        failures: list[Failure],
+        observer: DialObserver | None,
     ) -> WebSocketSession:
         deadline = self._clock.monotonic() + target.open_timeout_seconds
         context = await self._context(target) if url.is_tls else None
         proxy = await self._judged_proxy(target) if target.proxy else None
-        hosts = await self._judged_hosts(url, proxy)
+        hosts = await self._judged_hosts(url, proxy, observer)
         for index, host in enumerate(hosts):
             # A silent first address must leave time for the others.
             share = (deadline - self._clock.monotonic()) / (len(hosts) - index)
-            attempt = _Attempt(target, url, host, context, proxy)
+            attempt = Attempt(target, url, host, context, proxy, observer)
             try:
                 return await self._open(attempt, reach_seconds=share)
             except _AddressFailed as failed:
@@ -174,7 +152,9 @@ class WebSocketDialer:
             raise _failed(FailureKind.PROXY_FAILED, why) from None
         return JudgedProxy(proxy, addresses)
 
-    async def _judged_hosts(self, url: ParsedUrl, proxy: JudgedProxy | None) -> Sequence[str]:
+    async def _judged_hosts(
+        self, url: ParsedUrl, proxy: JudgedProxy | None, observer: DialObserver | None
+    ) -> Sequence[str]:
         """Returns what may be dialled, or told to the proxy: addresses, or the name itself."""
         if proxy is not None and proxy.url.resolves_names and url.literal is None:
             if not self._policy.trusts_name(url.host):
@@ -183,9 +163,11 @@ class WebSocketDialer:
                     f"url: {url.host} is refused: a name that the proxy resolves (socks5h) needs an"
                     " entry of its own in AllowedHosts",
                 )
+            if observer is not None:
+                observer.passed(Phase.POLICY, "the name is allowed")
             return [url.host]
         try:
-            return await judged_addresses(url, self._policy, self._resolver)
+            return await judged_addresses(url, self._policy, self._resolver, observer)
         except AddressRefused as refused:
             raise _failed(FailureKind.ADDRESS_REFUSED, str(refused)) from None
         except (OSError, UnicodeError) as error:
@@ -193,7 +175,7 @@ class WebSocketDialer:
 
     # --- one address ---
 
-    async def _open(self, attempt: _Attempt, *, reach_seconds: float) -> WebSocketSession:
+    async def _open(self, attempt: Attempt, *, reach_seconds: float) -> WebSocketSession:
         """Opens the WebSocket at one address.
 
         Raises:
@@ -206,6 +188,8 @@ class WebSocketDialer:
             connection = Connection(target)
             async with self._clock.timeout(reach_seconds):
                 raw = await attempt.reach(self._clock, reach_seconds)
+            if attempt.observer is not None:
+                attempt.observer.passed(Phase.PROXY if attempt.proxy else Phase.TCP, attempt.shown)
             await self._shake_hands(connection, raw, attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a failure
             failure = opening_failure(
@@ -218,7 +202,7 @@ class WebSocketDialer:
         return WebSocketSession(connection, target=target, address=attempt.place, clock=self._clock)
 
     async def _shake_hands(
-        self, connection: Connection, raw: socket.socket, attempt: _Attempt
+        self, connection: Connection, raw: socket.socket, attempt: Attempt
     ) -> None:
         """TLS, then the opening handshake. Whatever ends it early leaves no transport."""
         loop = asyncio.get_running_loop()
@@ -234,8 +218,13 @@ class WebSocketDialer:
             )
         else:
             transport, _ = await loop.create_connection(lambda: connection, sock=raw)
+        observer = attempt.observer
         try:
+            if observer is not None and url.is_tls:
+                observer.passed(Phase.TLS, tls_facts(transport))
             await connection.open(self._user_agent)
+            if observer is not None:
+                observer.passed(Phase.HANDSHAKE, negotiated(connection))
         except BaseException:
             transport.abort()
             raise

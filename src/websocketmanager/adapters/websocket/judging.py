@@ -7,8 +7,10 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from websocketmanager.domain.handshake_rules import ProxyUrl
+from websocketmanager.domain.trial import Phase
 from websocketmanager.domain.url_policy import AddressPolicy, ParsedUrl
 from websocketmanager.errors import AddressRefused
+from websocketmanager.ports import DialObserver
 
 #: Gives the addresses of a name, in the order of preference.
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
@@ -28,9 +30,18 @@ async def system_resolver(host: str) -> list[str]:
 
 
 async def judged_addresses(
-    place: ParsedUrl | ProxyUrl, policy: AddressPolicy, resolver: Resolver
+    place: ParsedUrl | ProxyUrl,
+    policy: AddressPolicy,
+    resolver: Resolver,
+    observer: DialObserver | None = None,
 ) -> Sequence[str]:
     """Returns the addresses of a URL's host, each of them allowed.
+
+    Args:
+        place: where the host stands.
+        policy: judges it and its addresses.
+        resolver: gives a name's addresses.
+        observer: told when they are known, and when they are judged.
 
     Raises:
         AddressRefused: the host or one address is not; then none of them is.
@@ -40,14 +51,17 @@ async def judged_addresses(
     host = place.host
     if rule := policy.judge_host(host):
         raise AddressRefused(host=host, address=host, rule=rule)
-    if place.literal is not None:
-        return [host]
-    addresses = await resolver(host)
+    addresses = [host] if place.literal is not None else await resolver(host)
     if not addresses:
         raise OSError("no address")
-    for address in addresses:
-        if rule := policy.judge_address(host, address):
-            raise AddressRefused(host=host, address=address, rule=rule)
+    if observer is not None:
+        observer.passed(Phase.RESOLVE, ", ".join(addresses))
+    if place.literal is None:
+        for address in addresses:
+            if rule := policy.judge_address(host, address):
+                raise AddressRefused(host=host, address=address, rule=rule)
+    if observer is not None:
+        observer.passed(Phase.POLICY, "allowed")
     return addresses
 
 

@@ -1,0 +1,400 @@
+"""One socket's life: opened, watched, subscribed, read to its end.
+
+Made for one attempt and never used for another. It tells its runner how it ends by exactly one
+event. What it reads it holds until the runner has numbered it, and delivers from then on; a
+successor, made while another session still delivers, is numbered only when that one has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from websocketmanager.domain import lifecycle as life
+from websocketmanager.domain.facts import RunnerCrashed
+from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.frames import Kind
+from websocketmanager.domain.model import Message
+from websocketmanager.domain.overlap import OverlapFilter
+from websocketmanager.domain.plan import Plan, PlannedSubscription
+from websocketmanager.domain.policy import ServicePolicy
+from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets, Socket
+from websocketmanager.service.exclusives import Exclusives
+from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.pump import Pump
+from websocketmanager.service.replies import Replies
+from websocketmanager.service.session.chores import Chores
+from websocketmanager.service.session.opening import Early, Opening, refuse_refusal
+from websocketmanager.service.session.speaker import Speaker
+from websocketmanager.service.session.subscriptions import UNACKNOWLEDGED, Subscriptions
+from websocketmanager.service.session.vigil import Vigil
+from websocketmanager.service.timers import Timers
+
+#: How long a successor may take to its first data, unless chosen.
+_FIRST_DATA_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTools:
+    """What every session of the process shares."""
+
+    clock: Clock
+    dice: Dice
+    dialer: Dialer
+    journal: Journal
+    secrets: Secrets
+    pacer: Pacer
+    timers: Timers
+    exclusives: Exclusives
+    policy: ServicePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Whom a session of one connection tells what."""
+
+    connection_id: str
+    post: Callable[[life.Event], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    degraded: Callable[[str, str, int], None]
+    restored: Callable[[str, int], None]
+    pump: Pump
+    replies: Replies
+
+
+class Session:
+    """One attempt. `run` is its task; the rest is called by its runner.
+
+    Args:
+        generation: of the machine.
+        plan: what it says and expects.
+        tools: what all sessions share.
+        ears: whom it tells.
+        successor: whether another session of the connection delivers meanwhile.
+        overlap: compares it with that one.
+
+    Attributes:
+        socket: once it is open.
+    """
+
+    def __init__(
+        self,
+        generation: int,
+        plan: Plan,
+        tools: SessionTools,
+        ears: Ears,
+        *,
+        successor: bool = False,
+        overlap: OverlapFilter | None = None,
+    ) -> None:
+        self.generation = generation
+        self.plan = plan
+        self.socket: Socket | None = None
+        self._tools = tools
+        self._ears = ears
+        self._successor = successor
+        self._speaker = Speaker(
+            tools.clock, tools.dice, tools.secrets, spacing_seconds=plan.send_spacing_seconds
+        )
+        self._chores = Chores(tools.timers, ears.spawn, self._fail, self._fault)
+        self._subscriptions = Subscriptions(
+            tools.clock,
+            self._speaker,
+            self._chores,
+            secrets=lambda: self.plan.secrets,
+            told=self._tell_owed,
+            all_written=self._look_ready,
+        )
+        self._vigil = Vigil(
+            plan,
+            tools.policy,
+            tools.clock,
+            self._speaker,
+            self._chores,
+            full=lambda: self._must_wait,
+            failed=self._fail,
+        )
+        self._opened = False
+        self._numbered = False
+        self._held = Early()
+        self._held_since: list[float] = []
+        self._owed_words: list[str | None] = []
+        self._data_seen = False
+        self._ready = False
+        self._released = asyncio.Event()
+        self._rotation_wanted = ""
+        self._retired: Failure | None = None
+        self._doomed: Failure | None = None
+        self._noted: OverlapFilter | None = None
+        self._compared = overlap
+
+    # --- its life -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Lives from the dial to the end of the socket. Cancelling drops the socket."""
+        async with self._tools.exclusives.hold(self.plan.exclusive):
+            await self._live()
+
+    async def _live(self) -> None:
+        tools = self._tools
+        opening = Opening(
+            self.plan,
+            self._speaker,
+            clock=tools.clock,
+            dialer=tools.dialer,
+            pacer=tools.pacer,
+            policy=tools.policy,
+        )
+        try:
+            try:
+                self.socket = await opening.dial()
+                await opening.converse(self.socket)
+            except SocketFailed as error:
+                self._tell_dial_failed(self._speaker.scrubbed(error.failure))
+                return
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the connection
+                self._tell_dial_failed(self._fault(error))
+                return
+            self._opened = True
+            if not self._successor:
+                self._ears.post(life.Dialled(self.generation))
+            self._fail(await self._read(self.socket, opening.early))
+        finally:
+            self.end()
+            if self.socket is not None:
+                self.socket.abort()
+
+    def end(self) -> None:
+        """Stops its timers and its small tasks; safe to repeat."""
+        self._chores.end()
+
+    async def send(self, data: bytes, kind: Kind) -> None:
+        """Writes one message in its turn.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+        await self._speaker.wait_turn()
+        await self._speaker.write(data, kind)
+
+    def change_subscriptions(
+        self,
+        plan: Plan,
+        removed: tuple[PlannedSubscription, ...],
+        added: tuple[PlannedSubscription, ...],
+    ) -> None:
+        """Brings it to another desired set."""
+        self.plan = plan
+        if self._opened:
+            self._subscriptions.change(removed, added)
+        # Else it begins with the new set.
+
+    # --- taking over, and being replaced ------------------------------------------------------
+
+    def adopt(self) -> None:
+        """It has its number: what it holds is delivered now, and what it reads from now on."""
+        self._numbered = True
+        self._successor = False
+        held, self._held = self._held, Early()
+        since, self._held_since = self._held_since, []
+        for (message, _), at in zip(held.messages, since, strict=True):
+            self._accept(message, at)
+        for words in self._owed_words:
+            self._tell_owed(words)
+        self._owed_words.clear()
+        if self._rotation_wanted:
+            self._ears.post(life.RotationAsked(self.generation, self._rotation_wanted))
+        self._released.set()
+        if self._doomed is not None:
+            self._fail(self._doomed)
+
+    def promote(self) -> None:
+        """The session that it should replace is gone: its dialogue is enough."""
+        self._successor = False
+        self._chores.cancel("successor data")
+        if self._opened and not self._ready:
+            self._ears.post(life.Dialled(self.generation))
+
+    def note_overlap(self, overlap: OverlapFilter | None) -> None:
+        """Has what it delivers noted from now on, for the comparison with its successor."""
+        self._noted = overlap
+
+    def retire(self, why: str) -> None:
+        """Closes the socket with 1000 and delivers what still comes; safe to repeat."""
+        if self._retired is None:
+            self._retired = Failure(FailureKind.ROTATED, f"replaced: {why}")
+            self._chores.begin(self._leave)
+
+    async def _leave(self) -> None:
+        assert self.socket is not None  # noqa: S101 - only an open session is replaced
+        await self.socket.close(1000, "")
+
+    def _ask_rotation(self, why: str) -> None:
+        self._rotation_wanted = why
+        if self._numbered:
+            self._ears.post(life.RotationAsked(self.generation, why))
+
+    def _look_ready(self) -> None:
+        """Tells, once, that a successor may take over."""
+        if not self._successor or self._ready or not self._subscriptions.settled:
+            return
+        if self._data_seen or self._vigil.quiet:
+            self._ready = True
+            self._chores.cancel("successor data")
+            self._ears.post(life.SuccessorReady(self.generation))
+
+    def _data_overdue(self) -> None:
+        self._look_ready()
+        if not self._ready:
+            text = "the new session delivered no data in time"
+            self._fail(Failure(FailureKind.FIRST_DATA_MISSING, text))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _begin(self, early: Early) -> None:
+        """The dialogue is done: everything begins, and what came early is taken."""
+        clock, plan = self._tools.clock, self.plan
+        now = clock.monotonic()
+        self._vigil.begin()
+        for message, belongs_to_dialogue in early.messages:
+            if belongs_to_dialogue:
+                self._hold(message)  # and it is no data
+            else:
+                self._take(message)
+        self._subscriptions.begin(plan.subscriptions)
+        if self._successor:
+            limit = plan.spec.options.rotation.data_timeout_ms / 1000 or _FIRST_DATA_SECONDS
+            self._chores.at("successor data", now + limit, self._data_overdue)
+            self._look_ready()
+        if plan.max_age_seconds:
+            early_by = plan.age_jitter_seconds * self._tools.dice.uniform()
+            at = now + plan.max_age_seconds - early_by
+            self._chores.at("age", at, lambda: self._ask_rotation("it has reached its age"))
+
+    async def _read(self, socket: Socket, early: Early) -> Failure:
+        """Reads until the socket ends; returns why."""
+        pump = self._ears.pump
+        try:
+            self._begin(early)
+            while True:
+                self._take(await socket.recv())
+                if self._held.full:
+                    await self._wait_release()
+                if self._numbered and pump.full:
+                    await pump.wait_room()
+                    self._vigil.note_room()
+        except SocketFailed as error:
+            return self._ending(error.failure)
+        except Exception as error:  # noqa: BLE001 - as in run
+            return self._fault(error)
+
+    def _ending(self, failure: Failure) -> Failure:
+        if self._retired is None:
+            return self._speaker.scrubbed(failure)
+        # The peer's answer to our close is the proof that it had nothing more to say.
+        code = failure.close_code if failure.kind is FailureKind.PEER_CLOSED else 0
+        return replace(self._retired, close_code=code)
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether nothing is read because nothing more can be taken."""
+        return self._held.full or (self._numbered and self._ears.pump.full)
+
+    async def _wait_release(self) -> None:
+        """Waits until what is held can be delivered.
+
+        Raises:
+            SocketFailed: it holds too much before it is ready to take over.
+        """
+        if self._successor and not self._ready:
+            text = f"{len(self._held.messages)} messages came before the new session was ready"
+            raise SocketFailed(Failure(FailureKind.DIALOGUE_TIMEOUT, text))
+        await self._released.wait()
+        self._vigil.note_room()
+
+    def _take(self, message: Message) -> None:
+        """Gives one message to whoever it is for."""
+        self._vigil.hear()
+        refuse_refusal(self.plan, self._speaker, message)
+        if self._vigil.take(message):
+            return
+        if self._subscriptions.take(message):
+            self._look_ready()
+            return
+        if self.plan.data is None or self.plan.data.matches(message):
+            self._vigil.hear_data()
+            # What came before the last subscription was written proves nothing of that one.
+            self._data_seen = self._data_seen or self._subscriptions.written
+            self._look_ready()
+        if not self._ears.replies.take(message.data):
+            self._hold(message)
+        if any(notice.matches(message) for notice in self.plan.notices):
+            self._ask_rotation("the server gave notice")
+
+    def _hold(self, message: Message) -> None:
+        """Delivers a message, or keeps it until it can be."""
+        if self._numbered:
+            at = self._tools.clock.monotonic() if self._noted or self._compared else 0.0
+            self._accept(message, at)
+            return
+        now = self._tools.clock.monotonic()
+        if self._compared is not None:
+            self._compared.begin(now)
+        self._held.add(message)
+        self._held_since.append(now)
+
+    def _accept(self, message: Message, at: float) -> None:
+        if self._compared is not None:
+            if self._compared.repeats(message, at):
+                return
+            if self._numbered and self._compared.over(at):
+                self._compared = None
+        if self._noted is not None:
+            self._noted.note(message, at)
+        self._ears.pump.accept(message, self._tools.clock.now())
+
+    # --- what it tells ------------------------------------------------------------------------
+
+    def _tell_owed(self, words: str | None) -> None:
+        """Acknowledgements are overdue, or no longer owed, also those of an earlier session."""
+        if not self._numbered:
+            self._owed_words.append(words)
+            self._look_ready()
+            return
+        degraded = self._ears.pump.degraded
+        if words is not None:
+            degraded.add(UNACKNOWLEDGED)
+            self._ears.degraded(UNACKNOWLEDGED, words, 0)
+        elif UNACKNOWLEDGED in degraded:
+            degraded.discard(UNACKNOWLEDGED)
+            self._ears.restored(UNACKNOWLEDGED, 0)
+
+    def _tell_dial_failed(self, failure: Failure) -> None:
+        kind = life.SuccessorFailed if self._successor else life.DialFailed
+        self._ears.post(kind(self.generation, failure))
+
+    def _fail(self, failure: Failure) -> None:
+        """Says what ended it. A second word is stale by then, and the machine ignores it."""
+        if self._successor and self._ready:
+            # The other one is closing already: what this one holds is delivered before its end.
+            self._doomed = self._doomed or failure
+        elif self._successor:
+            self._ears.post(life.SuccessorFailed(self.generation, failure))
+        elif failure.kind is FailureKind.PEER_CLOSED:
+            self._ears.post(life.PeerClosed(self.generation, failure))
+        else:
+            self._ears.post(life.Lost(self.generation, failure))
+
+    def _fault(self, error: Exception) -> Failure:
+        trace = "".join(traceback.format_exception(error))
+        self._tools.journal.emit(
+            RunnerCrashed(
+                self._ears.connection_id,
+                self._speaker.scrub(repr(error)),
+                self._speaker.scrub(trace),
+            )
+        )
+        return Failure(FailureKind.INTERNAL, f"internal fault: {type(error).__name__}")
