@@ -123,8 +123,35 @@ def test_every_wrong_allowed_host_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("One.test=1000, *.two.test=0", ("One.test=1000", "*.two.test=0")),
+        (["[::1]=5", ""], ("[::1]=5",)),
+        ({"one.test": 1000, "::1": 7}, ("one.test=1000", "::1=7")),
+        ({}, ()),
+    ],
+)
+def test_numbers_by_host_come_as_a_list_with_commas_or_as_a_mapping(
+    given: object, expected: tuple[str, ...]
+) -> None:
+    settings = load(file={"HostDialSpacingMs": given, "HostMaxConnections": given})
+    assert (settings.host_dial_spacing_ms, settings.host_max_connections) == (expected, expected)
+
+
+def test_every_wrong_number_of_a_host_is_named() -> None:
+    (fault,) = faults(environ={"HostDialSpacingMs": "one.test,two.test=3600001,three.test=1"})
+    assert fault.startswith("HostDialSpacingMs: 'one.test' is not HOST=NUMBER; 'two.test=3600001' ")
+    assert "must have at most 3600000" in fault
+    assert "'three.test=1' " not in fault
+
+
+@pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
+        ("DialSpacingMs", -1, "must be at least 0, not -1"),
+        ("MaxConnectionsPerHost", 2.5, "must be a whole number, not 2.5"),
+        ("HostMaxConnections", 5, "must be a list of HOST=NUMBER, not 5"),
+        ("HostMaxConnections", {"one.test": "many"}, "must have a whole number behind its host"),
         ("HttpPort", "x", "must be a whole number, not 'x'"),
         ("HttpPort", 1.5, "must be a whole number, not 1.5"),
         ("HttpPort", True, "must be a number, not True"),
@@ -307,6 +334,8 @@ def test_the_shipped_environment_holds_every_key_with_its_default() -> None:
         "VIRTUFIN_API_KEY",
         "InstanceId",
         "AllowedHosts",
+        "HostDialSpacingMs",
+        "HostMaxConnections",
         "SecretsFolder",
         "ProfilesFolder",
     ]

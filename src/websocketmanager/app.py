@@ -32,6 +32,7 @@ from websocketmanager.domain.facts import (
     ServiceStopped,
     ServiceStopping,
 )
+from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import InstanceId, Status
 from websocketmanager.domain.policy import ServicePolicy
@@ -146,7 +147,7 @@ class _House:
             dialer=dialer,
             journal=self.journal,
             ledger=self.ledger,
-            pacer=Pacer(clock, spacing_seconds=policy.dial_spacing_seconds),
+            pacer=Pacer(clock, dice, policy.dial_spacing_at),
             policy=policy,
             secrets=FolderAndEnvironmentSecrets(lambda: environ, folder),
             timers=self.timers,
@@ -359,6 +360,10 @@ def _policy(settings: Settings, incarnation: str) -> ServicePolicy:
         reconnect_max_attempts=settings.reconnect_max_attempts,
         ping_interval_seconds=settings.ping_interval_ms / 1000,
         ping_timeout_seconds=settings.ping_timeout_ms / 1000,
+        dial_spacing_seconds=settings.dial_spacing_ms / 1000,
+        dial_spacing_rules=HostRules.of(settings.host_dial_spacing_ms),
+        max_sockets_per_host=settings.max_connections_per_host,
+        max_sockets_rules=HostRules.of(settings.host_max_connections),
         dials_in_parallel=settings.dials_in_parallel,
         recovery_deadline_seconds=settings.recovery_deadline_seconds,
         heartbeat_interval_seconds=settings.heartbeat_interval_seconds,

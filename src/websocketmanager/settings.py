@@ -26,12 +26,15 @@ from pydantic_core import ErrorDetails
 
 from websocketmanager.domain.address_policy import AddressPolicy
 from websocketmanager.domain.envelope import LIFECYCLE_TYPE_PREFIX
+from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.hosts import Malformed, read_address, read_host
 from websocketmanager.errors import Fault, SettingsInvalid
 
 #: One hour: no delay or timeout of this service makes sense beyond it.
 _MAX_MS = 3_600_000
 _MAX_INT32 = 2**31 - 1
+#: No host needs more sockets of one process than it may have connections.
+_MAX_SOCKETS = 1_000_000
 #: How much of a refused value a fault repeats.
 _SHOWN_LENGTH = 60
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -82,17 +85,35 @@ def _optional_host(value: str) -> str:
 
 
 def _hosts(value: object) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple):
-        raise ValueError(  # noqa: TRY004 - pydantic collects ValueError
-            "must be a list of host names, *.suffixes, IP addresses or networks"
-        )
-    entries = tuple(entry for part in parts if (entry := str(part).strip()))
+    entries = _entries(value, "host names, *.suffixes, IP addresses or networks")
     try:
         AddressPolicy.of(entries)
     except SettingsInvalid as invalid:
         raise ValueError("; ".join(fault.problem for fault in invalid.faults)) from None
     return entries
+
+
+def _entries(value: object, of_what: str) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError(f"must be a list of {of_what}")  # noqa: TRY004 - pydantic collects it
+    return tuple(entry for part in parts if (entry := str(part).strip()))
+
+
+def _by_host(most: int) -> Callable[[object], tuple[str, ...]]:
+    """Returns a validator of a list of HOST=NUMBER; a file may also hold a mapping."""
+
+    def validated(value: object) -> tuple[str, ...]:
+        if isinstance(value, Mapping):
+            value = [f"{host}={number}" for host, number in value.items()]
+        entries = _entries(value, "HOST=NUMBER")
+        try:
+            HostRules.of(entries, most=most)
+        except SettingsInvalid as invalid:
+            raise ValueError("; ".join(fault.problem for fault in invalid.faults)) from None
+        return entries
+
+    return validated
 
 
 def _word(value: str) -> str:
@@ -120,6 +141,8 @@ _RemotePort = Annotated[int, _Number, Field(ge=1, le=65_535)]
 _Milliseconds = Annotated[int, _Number, Field(ge=1, le=_MAX_MS)]
 _Attempts = Annotated[int, _Number, Field(ge=0, le=_MAX_INT32)]
 _Positive = Annotated[int, _Number, Field(ge=1, le=_MAX_INT32)]
+_Pause = Annotated[int, _Number, Field(ge=0, le=_MAX_MS)]
+_Sockets = Annotated[int, _Number, Field(ge=0, le=_MAX_SOCKETS)]
 _Bytes = Annotated[int, _Number, Field(ge=65_536)]
 _Seconds = Annotated[float, _Number, Field(ge=0, le=31_536_000)]
 _Interval = Annotated[float, _Number, Field(gt=0, le=86_400)]
@@ -221,6 +244,22 @@ class Settings(BaseModel):
     recovery_deadline_seconds: Annotated[
         _Seconds, Key("RecoveryDeadlineSeconds", "ready after this, even if dials remain, seconds")
     ] = 60
+    dial_spacing_ms: Annotated[
+        _Pause, Key("DialSpacingMs", "between two dials to one host, milliseconds; 0: none")
+    ] = 2
+    host_dial_spacing_ms: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_by_host(_MAX_MS)),
+        Key("HostDialSpacingMs", "the same at some hosts, as HOST=MILLISECONDS"),
+    ] = ()
+    max_connections_per_host: Annotated[
+        _Sockets, Key("MaxConnectionsPerHost", "open at a time, the others wait; 0: no bound")
+    ] = 0
+    host_max_connections: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_by_host(_MAX_SOCKETS)),
+        Key("HostMaxConnections", "the same at some hosts, as HOST=NUMBER"),
+    ] = ()
     disconnected_retention_seconds: Annotated[
         _Seconds, Key("DisconnectedRetentionSeconds", "an ended connection stays listed, seconds")
     ] = 3600

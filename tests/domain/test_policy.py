@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.model import (
     BufferOptions,
     ConnectionOptions,
@@ -53,3 +54,21 @@ def test_messages_fit_the_api() -> None:
 def test_buffers() -> None:
     assert POLICY.buffer_bounds(spec()) == (65_536, 32 * 1024 * 1024)
     assert POLICY.buffer_bounds(spec(buffer=BufferOptions(5, 2048))) == (5, 2048)
+
+
+def test_a_host_with_a_rule_of_its_own() -> None:
+    assert POLICY.dial_spacing_at("any.test") == 0.002
+    assert POLICY.max_sockets_at("any.test") == 0
+    policy = ServicePolicy(
+        InstanceId("i"),
+        "inc",
+        dial_spacing_rules=HostRules.of(["slow.test=1000", "free.test=0"]),
+        max_sockets_per_host=5,
+        max_sockets_rules=HostRules.of(["slow.test=1", "free.test=0"]),
+    )
+    assert [policy.dial_spacing_at(f"{name}.test") for name in ("slow", "free", "any")] == [
+        1.0,
+        0.0,
+        0.002,
+    ]
+    assert [policy.max_sockets_at(f"{name}.test") for name in ("slow", "free", "any")] == [1, 0, 5]

@@ -161,7 +161,7 @@ class House:
             dialer=world.dialer,
             journal=self.journal,
             ledger=self.ledger,
-            pacer=Pacer(world.clock, spacing_seconds=self.policy.dial_spacing_seconds),
+            pacer=Pacer(world.clock, world.dice, self.policy.dial_spacing_at),
             policy=self.policy,
             secrets=world.secrets,
             timers=self.timers,

@@ -396,7 +396,7 @@ async def test_a_caller_rotates_and_learns_how_it_went() -> None:
         await wait_quiet()
         assert (await rotating).session == 2
         house.dialer.fail(FailureKind.CONNECT_REFUSED, times=1)
-        with pytest.raises(RotationFailed, match="connect_refused: .*; the old session goes on"):
+        with pytest.raises(RotationFailed, match=r"connect_refused: .*; the old session goes on"):
             await house.supervisor.rotate(view_id)
         assert second.closes == []
         # A failed one does not keep a caller from the next, whatever its timer says.

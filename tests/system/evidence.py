@@ -92,6 +92,8 @@ def assert_causal(events: list[Life]) -> None:
             # Dialled anew by another process: whatever the last one was doing.
             begun = "reconnecting" if session else "connecting"
             assert event.state in {begun, "disconnected"}, told(events)
+        elif (event.state, event.data.get("reason")) == ("connected", "rotated"):
+            assert state == "connected", told(events)
         else:
             assert state in BEFORE[event.state], told(events)
         state = event.state

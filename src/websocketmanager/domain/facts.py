@@ -127,6 +127,20 @@ class DialStarted(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceAwaited(Fact):
+    """A connection has waited for seconds for one of the places of its host or credential."""
+
+    SENTENCE = (
+        "connection {connection_id} waits for a place: the {places} of its {kind} are taken, "
+        "{waiting} wait"
+    )
+    connection_id: str
+    kind: str
+    places: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOpened(Fact):
     """A socket is open."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from websocketmanager.domain.envelope import LIFECYCLE_TOPIC, LIFECYCLE_TYPE_PREFIX
+from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.lifecycle import Policy
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import ConnectionSpec, Format, InstanceId, Topic
@@ -32,6 +33,12 @@ class ServicePolicy:
     ping_interval_seconds: float = 20.0
     ping_timeout_seconds: float = 20.0
     dial_spacing_seconds: float = 0.002
+    dial_spacing_rules: HostRules = field(default_factory=HostRules)
+    """In milliseconds, for hosts with a spacing of their own."""
+    max_sockets_per_host: int = 0
+    """Zero: as many as come."""
+    max_sockets_rules: HostRules = field(default_factory=HostRules)
+    """For hosts with a cap of their own."""
     dials_in_parallel: int = 64
     recovery_deadline_seconds: float = 60.0
     heartbeat_interval_seconds: float = 10.0
@@ -60,6 +67,15 @@ class ServicePolicy:
             # A server that lets a credential in once would refuse the second session.
             make_before_break=not spec.options.exclusive,
         )
+
+    def dial_spacing_at(self, host: str) -> float:
+        """Returns the seconds between two dials to a host, by its name as `host_of` returns it."""
+        own = self.dial_spacing_rules.at(host, -1)
+        return self.dial_spacing_seconds if own < 0 else _seconds(own)
+
+    def max_sockets_at(self, host: str) -> int:
+        """Returns how many sockets a host may have; zero: as many as come."""
+        return self.max_sockets_rules.at(host, self.max_sockets_per_host)
 
     def max_message_bytes(self, spec: ConnectionSpec) -> int:
         """Returns how large a message may be so that its event still fits the API."""

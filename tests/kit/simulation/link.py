@@ -227,7 +227,9 @@ class Link:
 
     def note_end(self, failure: Failure) -> None:
         """The service's end has ended."""
-        self.log.ended_at, self.log.end = self.clock.now(), failure.kind.value
+        dropped = self.socket.aborted  # by the service itself, and not by what came from here
+        self.log.ended_at = self.clock.now()
+        self.log.end = "aborted" if dropped else failure.kind.value
         if self.close_code is None and not self._broken:
             # No close was heard: the venue sees the transport go.
             self._carry(lambda: self._over(1006, "the client is gone"))
@@ -254,6 +256,7 @@ class Link:
         self.log.venue_ended_at, self.log.venue_end = self.clock.now(), why
         self._inbox.put_nowait(None)
         for pong in self._pings.values():
-            pong.cancel()
+            if not pong.done():
+                pong.set_result(None)
         self._pings.clear()
         self._gone(self)

@@ -59,7 +59,7 @@ class SessionLog:
         silent_since: when the link went dead without a word.
         leaving_at: when the service began the closing handshake.
         ended_at: when the service's socket had ended.
-        end: kind of the failure that ended it there.
+        end: kind of the failure that ended it there; `aborted`: the service dropped it.
         venue_ended_at: when it had ended for the venue.
         venue_end: why, in the venue's words.
     """
@@ -80,6 +80,19 @@ class SessionLog:
     end: str = ""
     venue_ended_at: float | None = None
     venue_end: str = ""
+
+    def ready_at(self, words: int) -> float | None:
+        """Returns when the dialogue was over for the service, after so many words of the venue."""
+        if not words:
+            return self.opened_at
+        heard = [one.at for one in self.arrived if one.said is Said.WORD]
+        return heard[words - 1] if len(heard) >= words else None
+
+    @property
+    def gone_at(self) -> float:
+        """When nothing more could get through, at one end or the other."""
+        times = (self.silent_since, self.leaving_at, self.ended_at, self.venue_ended_at)
+        return min((at for at in times if at is not None), default=float("inf"))
 
     def subscribed_at(self, stream: str, since: float = 0.0) -> float | None:
         """Returns when the stream was first subscribed to, not before a time."""

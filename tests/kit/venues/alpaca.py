@@ -15,6 +15,15 @@ def _error(code: int, words: str) -> list[dict[str, Any]]:
     return [{"T": "error", "code": code, "msg": words}]
 
 
+def _named(request: dict[str, Any]) -> list[str]:
+    return [
+        f"{channel} {symbol}"
+        for channel, symbols in request.items()
+        if channel != "action"
+        for symbol in symbols
+    ]
+
+
 class Alpaca(Venue):
     """Ten seconds for the login are one here.
 
@@ -42,14 +51,12 @@ class Alpaca(Venue):
                 self.violation("subscribed before the login")
                 await session.say(_error(401, "not authenticated"))
             case "subscribe":
-                wanted = [
-                    f"{channel} {symbol}"
-                    for channel, symbols in request.items()
-                    if channel != "action"
-                    for symbol in symbols
-                ]
-                for one in wanted:
+                for one in _named(request):
                     self.subscribe(session, one)
+                await session.say([self._subscription(session)])
+            case "unsubscribe":
+                for one in _named(request):
+                    session.subscribed.remove(one)
                 await session.say([self._subscription(session)])
             case action:
                 self.violation(f"unknown action {action}")

@@ -209,6 +209,10 @@ class Venue:
         self.violations.append(words)
         self.told()
 
+    def offence(self, session: VenueSession, words: str) -> None:
+        """Notes that a session's client let a time go by."""
+        self.violation(words)
+
     def subscribe(self, session: VenueSession, subscription: str) -> None:
         """Feeds a subscription from now on; asking twice is a violation."""
         session.asked.append(subscription)
@@ -216,8 +220,12 @@ class Venue:
             self.violation(f"subscribed twice: {subscription}")
             return
         session.subscribed.append(subscription)
-        self._later(self._feed(session, subscription))
+        self.begin_feed(session, subscription)
         self.told()
+
+    def begin_feed(self, session: VenueSession, subscription: str) -> None:
+        """Sends data from now on."""
+        self._later(self._feed(session, subscription))
 
     def log_in(self, session: VenueSession, key: str) -> bool:
         """Notes who it is; False when there are too many of the same."""
@@ -320,20 +328,20 @@ class Venue:
                 async with self.patience(self.now_rules.pong_seconds):
                     await pong
             except TimeoutError:
-                self.violation("no pong with the ping's payload")
+                self.offence(session, "no pong with the ping's payload")
                 await session.close(1008, "pong timeout")
                 return
 
     async def _want_login(self, session: VenueSession) -> None:
         await self.pause(self.now_rules.login_seconds)
         if not session.key:
-            self.violation("no login in time")
+            self.offence(session, "no login in time")
             await self.refuse_late_login(session)
 
     async def _want_subscription(self, session: VenueSession) -> None:
         await self.pause(self.now_rules.first_subscribe_seconds)
         if not session.asked:
-            self.violation("no subscription in time")
+            self.offence(session, "no subscription in time")
             await session.close(1008, "no subscription")
 
     async def _want_words(self, session: VenueSession) -> None:
@@ -341,7 +349,7 @@ class Venue:
         while left > 0:
             await self.pause(left)
             left = session.heard_at + self.now_rules.silence_seconds - self.now()
-        self.violation("silent for too long")
+        self.offence(session, "silent for too long")
         await session.close(1008, "no message")
 
     async def _age(self, session: VenueSession) -> None:

@@ -101,6 +101,9 @@ METRICS: Mapping[type[Fact], tuple[Metric, ...]] = {
         "connections.ended", "{connection}", "Connections that ended and are not dialled again"
     ),
     facts.DialStarted: _counter("dials", "{dial}", "Attempts to open a socket"),
+    facts.PlaceAwaited: _counter(
+        "place.waits", "{wait}", "Waits of more than 5 s before a dial", "kind"
+    ),
     facts.SessionOpened: _counter("sessions.opened", "{session}", "Sockets that were opened"),
     facts.AttemptFailed: _counter(
         "failures", "{failure}", "Dials that failed and sessions that ended unasked", "error_type"
