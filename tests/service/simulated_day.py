@@ -154,9 +154,7 @@ def _enter_changes(
 
     def change(number: int) -> None:
         out = number % 2 == 0
-        wanted = SubscriptionsChange(
-            add=() if out else (last,), remove=(last.key,) if out else ()
-        )
+        wanted = SubscriptionsChange(add=() if out else (last,), remove=(last.key,) if out else ())
         asked = ConnectionChange(connection_id, subscriptions=wanted)
         task: asyncio.Task[object] = asyncio.create_task(supervisor.update(asked))
         now_wanted = everything - {last.key} if out else everything

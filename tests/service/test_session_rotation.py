@@ -207,7 +207,8 @@ async def test_an_old_session_that_is_lost_while_it_closes_leaves_a_gap() -> Non
 async def test_a_successor_that_fails_changes_nothing_and_is_tried_again(end: str) -> None:
     world = World()
     refusal = RefusalRule(ack(406), Advice.LATER, name="limit")
-    spec = spec_of(rotation=BY_NOTICE, opening=Opening(refusals=(refusal,)), markers=True)
+    rotation = replace(BY_NOTICE, overlap=Overlap.CONTENT)
+    spec = spec_of(rotation=rotation, opening=Opening(refusals=(refusal,)), markers=True)
     async with running_house(world) as house:
         view_id, first = await house.connected(spec)
         first.push(SHUTDOWN)
@@ -221,6 +222,10 @@ async def test_a_successor_that_fails_changes_nothing_and_is_tried_again(end: st
         await house.settle()
         assert first.closes == []
         assert second.aborted
+        assert all(
+            one._noted is None
+            for one, _ in house.registry.entries[view_id].runner._sessions.values()
+        )
         assert world.messages()[-1] == b"still here"
         assert degradations(world) == [("rotation_failed", True)]
         assert "rotation_failed" in house.supervisor.get(view_id).view.degraded
@@ -246,6 +251,25 @@ async def test_a_successor_without_data_is_given_up() -> None:
         assert second.aborted
         assert first.closes == []
         assert degradations(world) == [("rotation_failed", True)]
+
+
+async def test_data_that_comes_before_the_last_subscription_proves_nothing() -> None:
+    world = World()
+    wanted = tuple(Subscription(str(n), subscribe=Payload(f"+{n}")) for n in (1, 2))
+    spec = spec_of(rotation=BY_NOTICE, subscriptions=wanted, send_spacing_ms=1000)
+    async with running_house(world) as house:
+        _, first = await house.connected(spec)
+        await advance(house, 1.1)
+        first.push(SHUTDOWN)
+        second = await reconnected(house, 2, step=0.0)
+        second.push("data of 1")
+        await wait_quiet()
+        assert (said(second), first.closes) == (["+1"], [])
+        await advance(house, 1.1)
+        assert (said(second), first.closes) == (["+1", "+2"], [])
+        second.push("data")
+        await wait_quiet()
+        assert first.closes == [1000]
 
 
 async def test_data_is_what_the_pattern_says() -> None:

@@ -344,6 +344,7 @@ async def test_one_message_may_acknowledge_several_that_wait_for_different_answe
         socket.push("ok 1, ok 2")
         await advance(house, 11.0)
         assert degradations(world) == [("subscription_unacknowledged", True)]
+        assert data_of(world.lifecycle()[-1])["detail"].startswith("3: ")
         socket.push("ok 2", "ok 2")
         await house.settle()
         assert degradations(world)[1:] == [("subscription_unacknowledged", False)]
