@@ -102,7 +102,7 @@ class MemorySecrets:
         Raises:
             SecretMissing: with every name that has none.
         """
-        missing = {name: "has no value" for name in names if name not in self.values}
+        missing = {name: "has no value" for name in names if not self.values.get(name)}
         if missing:
             raise SecretMissing(missing)
         return SecretValues({name: self.values[name] for name in names})

@@ -1,7 +1,7 @@
 """One connection's life: events into the state machine, its commands out, in order.
 
-Owns every task of its connection: the loop itself, one per dial and session, its keepalive and
-its timers. A stop is a message (`stop`); cancelling the runner is the hammer, which drops the
+Owns every task of its connection: the loop itself, one per dial and session, and their small
+ones. A stop is a message (`stop`); cancelling the runner is the hammer, which drops the
 socket.
 """
 
@@ -42,7 +42,7 @@ from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
 from websocketmanager.service.sending import Sender
 from websocketmanager.service.session import Ears, Session, SessionTools
-from websocketmanager.service.timers import Timers
+from websocketmanager.service.timers import Timer, Timers
 
 ROTATION_FAILED = "rotation_failed"
 
@@ -110,7 +110,7 @@ class Runner:
         self._plan = compile_plan(self._spec, tools.compile_regex)
         self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
         self._secrets_doubted = False
-        self._timers: dict[life.Timer, asyncio.Task[None]] = {}
+        self._timers: dict[life.Timer, Timer] = {}
         # By generation: the one that delivers, and beside it a successor at most.
         self._sessions: dict[int, tuple[Session, asyncio.Task[None]]] = {}
         self._rotations: list[asyncio.Future[None]] = []
@@ -446,11 +446,9 @@ class Runner:
             previous.cancel()
         if command.timer is life.Timer.RETRY:
             self.next_attempt_at = self._tools.clock.now() + command.delay_seconds
-        self._timers[command.timer] = self._spawn(self._fire(command))
-
-    async def _fire(self, command: life.StartTimer) -> None:
-        await self._tools.clock.sleep(command.delay_seconds)
-        self.post(life.TimerFired(command.generation, command.timer))
+        event = life.TimerFired(command.generation, command.timer)
+        at = self._tools.clock.monotonic() + command.delay_seconds
+        self._timers[command.timer] = self._tools.timers.call_at(at, lambda: self.post(event))
 
     # --- delivery -----------------------------------------------------------------------------
 

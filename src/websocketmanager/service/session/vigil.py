@@ -59,7 +59,7 @@ class Vigil:
         now = self._clock.monotonic()
         self._signs = Signs(opened_at=now, read_at=now)
         if self._ping_interval > 0:
-            self._chores.begin(self._keep_alive)
+            self._ping_later(now + self._ping_interval)
         if self._plan.silence.wanted:
             self._look_at_silence()
         if self._plan.heartbeat is not None:
@@ -99,7 +99,10 @@ class Vigil:
 
     # --- pings --------------------------------------------------------------------------------
 
-    async def _keep_alive(self) -> None:
+    def _ping_later(self, at: float) -> None:
+        self._chores.at("ping", at, lambda: self._chores.begin(self._ping))
+
+    async def _ping(self) -> None:
         """Pings; no sign of life within the timeout means that the session is lost.
 
         Any message is a sign of life. While the reader waits for room nothing can be read, so
@@ -107,25 +110,22 @@ class Vigil:
         """
         clock, speaker, timeout = self._clock, self._speaker, self._ping_timeout
         assert speaker.socket is not None  # noqa: S101 - only an open session pings
-        pause = interval = self._ping_interval
-        while True:
-            await clock.sleep(pause)
-            await speaker.wait_turn()
-            pinged_at, heard, blocked = clock.monotonic(), self._heard, self._full()
-            try:
-                async with clock.timeout(timeout):
-                    await speaker.socket.ping()
-                self._signs = replace(self._signs, read_at=clock.monotonic())
-            except TimeoutError:
-                if blocked or self._full() or self._room_at >= pinged_at:
-                    pause = interval
-                    continue
-                if self._heard == heard:
-                    message = f"no sign of life within {timeout:g} s of a ping"
-                    self._failed(Failure(FailureKind.PING_TIMEOUT, message))
-                    return
-            # From ping to ping: a wait for a pong must not put off the next question.
-            pause = max(pinged_at + interval - clock.monotonic(), 0.0)
+        await speaker.wait_turn()
+        pinged_at, heard, blocked = clock.monotonic(), self._heard, self._full()
+        next_at = pinged_at + self._ping_interval
+        try:
+            async with clock.timeout(timeout):
+                await speaker.socket.ping()
+            self._signs = replace(self._signs, read_at=clock.monotonic())
+        except TimeoutError:
+            if blocked or self._full() or self._room_at >= pinged_at:
+                next_at = clock.monotonic() + self._ping_interval
+            elif self._heard == heard:
+                message = f"no sign of life within {timeout:g} s of a ping"
+                self._failed(Failure(FailureKind.PING_TIMEOUT, message))
+                return
+        # From ping to ping: a wait for a pong must not put off the next question.
+        self._ping_later(next_at)
 
     # --- silence ------------------------------------------------------------------------------
 
