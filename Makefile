@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --no-deps -r
 PYTEST_WORKERS ?= 2
 
-.PHONY: run check long test lint format types layers protos docs lock clean help
+.PHONY: run check long fuzz test lint format types layers protos docs lock clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ check: $(VENV)/.dev ## format, lint, types, layers, generated files, tests
 
 long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outage
 	@WEBSOCKETMANAGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/system -m long $(ARGS)
+
+fuzz: $(VENV)/.dev ## templates and patterns under random damage, 60 s each
+	@FUZZ_SECONDS=60 $(BIN)/python -m pytest -n 2 tests/domain/test_template.py tests/domain/test_pattern.py -k fuzzed $(ARGS)
 
 test: $(VENV)/.dev ## tests only; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)

@@ -39,7 +39,7 @@ def step_message(step: TrialStep) -> pb.TestStep:
     return pb.TestStep(
         step=step.phase.value,
         outcome=step.outcome.value,
-        duration_ms=step.seconds * 1000,
+        duration_ms=round(step.seconds * 1000, 3),
         detail=step.detail,
         error_type=step.error_type,
         error_message=step.error_message,
