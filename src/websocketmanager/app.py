@@ -39,13 +39,13 @@ from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.profiles import Profile
 from websocketmanager.domain.readiness import Readiness
 from websocketmanager.errors import ApiError, WebSocketManagerError
-from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.leases import Heartbeat
 from websocketmanager.service.ledger import Ledger
 from websocketmanager.service.outbox import Outbox
 from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.places import Places
 from websocketmanager.service.recovery import Recovery
 from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
@@ -151,7 +151,7 @@ class _House:
             policy=policy,
             secrets=FolderAndEnvironmentSecrets(lambda: environ, folder),
             timers=self.timers,
-            exclusives=Exclusives(),
+            places=Places(clock, self.journal, policy.max_sockets_at),
             compile_regex=compile_regex,
         )
         self.registry = Registry(tools, index, self.lane)

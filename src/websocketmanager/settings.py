@@ -239,7 +239,7 @@ class Settings(BaseModel):
         _Milliseconds, Key("PingTimeoutMs", "without a pong: the session is lost, milliseconds")
     ] = 20_000
     dials_in_parallel: Annotated[
-        _Positive, Key("DialsInParallel", "dials at a time during recovery")
+        _Positive, Key("DialsInParallel", "dials at a time during recovery, to each host")
     ] = 64
     recovery_deadline_seconds: Annotated[
         _Seconds, Key("RecoveryDeadlineSeconds", "ready after this, even if dials remain, seconds")

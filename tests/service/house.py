@@ -39,12 +39,12 @@ from websocketmanager.domain.model import (
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.record import Record, from_json, to_json
 from websocketmanager.errors import ApiUnavailable
-from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.ledger import Ledger
 from websocketmanager.service.outbox import Outbox
 from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.places import Places
 from websocketmanager.service.recovery import Recovery
 from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
@@ -165,7 +165,7 @@ class House:
             policy=self.policy,
             secrets=world.secrets,
             timers=self.timers,
-            exclusives=Exclusives(),
+            places=Places(world.clock, self.journal, self.policy.max_sockets_at),
             compile_regex=compile_regex,
         )
         self.registry = Registry(self.tools, self.index, self.lane)

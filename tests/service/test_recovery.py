@@ -26,6 +26,7 @@ from websocketmanager.domain.facts import (
     RecoveryFinished,
     RecoveryStarted,
 )
+from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.identity import index_key, record_key
 from websocketmanager.domain.model import ConnectionId, FirstDial, InstanceId, Status
 from websocketmanager.domain.record import Record
@@ -277,6 +278,38 @@ async def test_dials_to_one_host_are_spaced() -> None:
             house.clock.advance(0.201)
             await wait_quiet()
             assert len(world.dialer.targets) == count
+
+
+async def test_a_slow_host_keeps_no_other_waiting() -> None:
+    world = World()
+    urls = [*["wss://slow.test/"] * 6, "wss://quick.test/", "wss://quick.test/"]
+    for number, url in enumerate(urls):
+        await world.put(stored(number, world, spec=spec_of(url=url)))
+    rules = HostRules.of(["slow.test=1000"])
+    policy: dict[str, Any] = {"dials_in_parallel": 2, "dial_spacing_rules": rules}
+    async with running_house(world, recover=True, **policy):
+        dialled = [target.url for target in world.dialer.targets]
+        assert sorted(dialled) == ["wss://quick.test/", "wss://quick.test/", "wss://slow.test/"]
+
+
+@pytest.mark.parametrize("exclusive", ["", "login"])
+async def test_those_that_wait_for_a_place_do_not_delay_readiness(exclusive: str) -> None:
+    world = World()
+    for number in range(5):
+        await world.put(stored(number, world, spec=spec_of(exclusive=exclusive)))
+    cap = 0 if exclusive else 1
+    policy: dict[str, Any] = {"dials_in_parallel": 1, "max_sockets_per_host": cap}
+    async with running_house(world, recover=True, **policy) as house:
+        assert house.recovery.finished.is_set()
+        [fact] = house.journal.of(RecoveryFinished)
+        assert (fact.tried, fact.remaining) == (5, 0)
+        assert len(world.dialer.targets) == 1
+        # They get their place as soon as there is one.
+        await house.supervisor.disconnect(ConnectionId("c0"))
+        await wait_quiet()
+        assert len(world.dialer.targets) == 2
+        states = {view.id: view.status for view in house.supervisor.list_connections(())}
+        assert sorted(states.values()) == [Status.CONNECTED, *[Status.RECONNECTING] * 3]
 
 
 async def test_a_disconnect_during_recovery_is_final() -> None:

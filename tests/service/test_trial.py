@@ -419,7 +419,7 @@ async def test_a_caller_that_goes_away_leaves_nothing(place: str) -> None:
     spacing = 3.0 if place == "pacer" else 0.0
     async with running_house(world, dial_spacing_seconds=spacing) as house:
         trials = Trials(house.tools)
-        async with house.tools.exclusives.hold("k" if place == "turn" else ""):
+        async with house.tools.places.hold(host="", exclusive="k" if place == "turn" else ""):
             if spacing:
                 await house.tools.pacer.wait_turn(spec.url)
             async with started(house, spec, trials) as trial:

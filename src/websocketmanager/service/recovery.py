@@ -2,12 +2,14 @@
 
 Reads the index of this instance and the records, takes each over under a new epoch, publishes
 again what a crash may have left unpublished, and has the connections dialled: bounded in
-parallel, spaced per host. One counts as recovered when its first dial was tried.
+parallel and spaced per host. One counts as recovered when its first dial was tried, or waits for a
+place that another has.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 
 from websocketmanager.domain.facts import (
@@ -16,6 +18,7 @@ from websocketmanager.domain.facts import (
     RecoveryFinished,
     RecoveryStarted,
 )
+from websocketmanager.domain.host_rules import host_of
 from websocketmanager.domain.identity import record_id, record_key
 from websocketmanager.domain.model import ConnectionId, Status
 from websocketmanager.domain.record import Record, from_json
@@ -148,10 +151,14 @@ class Recovery:
     # --- dialling -----------------------------------------------------------------------------
 
     async def _dial(self, entries: list[Entry]) -> None:
-        slots = asyncio.Semaphore(self._tools.policy.dials_in_parallel)
+        # Each host has its own: dials that wait for a slow one's turns keep no others waiting.
+        parallel = self._tools.policy.dials_in_parallel
+        slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(parallel)
+        )
 
         async def dial(entry: Entry) -> None:
-            async with slots:
+            async with slots[host_of(entry.record.spec.url)]:
                 if not (entry.removed or self._registry.stopping):
                     self._registry.start(entry)
                     await entry.runner.tried.wait()

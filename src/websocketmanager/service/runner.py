@@ -35,9 +35,9 @@ from websocketmanager.errors import ConnectionEnded, NotConnected, RotationFaile
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets
 from websocketmanager.service.announcements import Announcer
 from websocketmanager.service.degradations import Degradations
-from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.places import Places
 from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
 from websocketmanager.service.sending import Sender
@@ -60,7 +60,7 @@ class Tools:
     policy: ServicePolicy
     secrets: Secrets
     timers: Timers
-    exclusives: Exclusives
+    places: Places
     compile_regex: CompileRegex
 
     def for_sessions(self) -> SessionTools:
@@ -73,7 +73,7 @@ class Tools:
             secrets=self.secrets,
             pacer=self.pacer,
             timers=self.timers,
-            exclusives=self.exclusives,
+            places=self.places,
             policy=self.policy,
         )
 
@@ -412,10 +412,16 @@ class Runner:
     def _ended(self, problem: str) -> ConnectionEnded:
         return ConnectionEnded(connection_id=self._book.record.id, problem=problem)
 
+    def _note_queued(self) -> None:
+        """Its dial waits for a place that another connection has: nothing more can be tried."""
+        if self._resumed:
+            self.tried.set()
+
     def _ears(self) -> Ears:
         return Ears(
             connection_id=self._book.record.id,
             post=self.post,
+            queued=self._note_queued,
             spawn=self._spawn,
             degraded=self.tell_degraded,
             restored=self.tell_restored,

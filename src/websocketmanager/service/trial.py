@@ -13,6 +13,7 @@ from typing import Any
 
 from websocketmanager.domain.facts import TrialCrashed
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.host_rules import host_of
 from websocketmanager.domain.model import ConnectionSpec, Message
 from websocketmanager.domain.plan import Plan, compile_plan
 from websocketmanager.domain.trial import Course, Phase, TrialStep
@@ -163,7 +164,9 @@ class Trial:
         whose = "for the exclusive credential" if self._plan.exclusive else "to dial this host"
         try:
             async with tools.clock.timeout(limit):
-                await turn.enter_async_context(tools.exclusives.hold(self._plan.exclusive))
+                await turn.enter_async_context(
+                    tools.places.hold(host=host_of(spec.url), exclusive=self._plan.exclusive)
+                )
                 await tools.pacer.wait_turn(spec.url)
         except TimeoutError:
             text = f"no turn {whose} within {limit:g} s"

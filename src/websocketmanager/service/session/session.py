@@ -17,13 +17,14 @@ from websocketmanager.domain import lifecycle as life
 from websocketmanager.domain.facts import RunnerCrashed
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.frames import Kind
+from websocketmanager.domain.host_rules import host_of
 from websocketmanager.domain.model import Message
 from websocketmanager.domain.overlap import OverlapFilter
 from websocketmanager.domain.plan import Plan, PlannedSubscription
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets, Socket
-from websocketmanager.service.exclusives import Exclusives
 from websocketmanager.service.pacing import Pacer
+from websocketmanager.service.places import Places
 from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
 from websocketmanager.service.session.chores import Chores
@@ -48,7 +49,7 @@ class SessionTools:
     secrets: Secrets
     pacer: Pacer
     timers: Timers
-    exclusives: Exclusives
+    places: Places
     policy: ServicePolicy
 
 
@@ -58,6 +59,7 @@ class Ears:
 
     connection_id: str
     post: Callable[[life.Event], None]
+    queued: Callable[[], None]
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     degraded: Callable[[str, str, int], None]
     restored: Callable[[str, int], None]
@@ -135,7 +137,14 @@ class Session:
 
     async def run(self) -> None:
         """Lives from the dial to the end of the socket. Cancelling drops the socket."""
-        async with self._tools.exclusives.hold(self.plan.exclusive):
+        place = self._tools.places.hold(
+            host=host_of(self.plan.spec.url),
+            exclusive=self.plan.exclusive,
+            succeeds=self._successor,
+            connection_id=self._ears.connection_id,
+            waits=self._ears.queued,
+        )
+        async with place:
             await self._live()
 
     async def _live(self) -> None:
