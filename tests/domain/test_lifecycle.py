@@ -154,7 +154,7 @@ def test_open_numbers_the_session_before_the_record_and_the_record_before_the_ev
 def test_loss_announces_error_before_reconnecting() -> None:
     machine, commands = step(OPEN, Lost(1, LOST), POLICY, dice=0.5)
     assert commands == (
-        EndSession(LOST),
+        EndSession(1, LOST),
         Persist(Status.RECONNECTING, life.cause_of(LOST)),
         Announce(EventName.ERROR, failure=LOST),
         Announce(
@@ -253,7 +253,7 @@ def test_a_stop_closes_an_open_socket_with_the_asked_code() -> None:
     machine, commands = step(OPEN, StopAsked(EndReason.SHUTDOWN, 1001), POLICY, dice=0.0)
     assert commands == (Close(1, 1001), StartTimer(1, Timer.GRACE, 5.0))
     machine, commands = step(machine, PeerClosed(1, ORDERLY), POLICY, dice=0.0)
-    assert commands == (EndSession(None), Finish(EndReason.SHUTDOWN))
+    assert commands == (EndSession(1, None), Finish(EndReason.SHUTDOWN))
     assert machine.state is State.DONE
 
 
@@ -261,7 +261,7 @@ def test_a_close_that_takes_too_long_is_aborted() -> None:
     _, commands = step(CLOSING, TimerFired(1, Timer.GRACE), POLICY, dice=0.0)
     assert commands == (
         Abort(1),
-        EndSession(None),
+        EndSession(1, None),
         Persist(Status.DISCONNECTED),
         Announce(EventName.DISCONNECTED, reason="requested", final=True),
         Finish(EndReason.REQUESTED),
@@ -386,7 +386,7 @@ def test_a_rotation_dials_a_second_socket_and_changes_nothing_else() -> None:
     assert commands == (Retire(1, "its successor delivers"),)
     machine, commands = step(machine, Lost(1, ROTATED), POLICY, dice=0.5)
     assert commands == (
-        EndSession(ROTATED),
+        EndSession(1, ROTATED),
         OpenSession(2, seamless=True),
         Persist(Status.CONNECTED),
         Announce(EventName.CONNECTED, attempt=1, reason="rotated", resumed=True),
@@ -444,7 +444,7 @@ def test_a_rotation_that_is_refused_for_good_waits_for_a_caller() -> None:
 
 def test_a_session_lost_during_its_rotation_leaves_its_successor_as_the_next_attempt() -> None:
     machine, commands = step(ROTATING, PeerClosed(1, ORDERLY), POLICY, dice=0.5)
-    assert commands[0] == EndSession(ORDERLY)
+    assert commands[0] == EndSession(1, ORDERLY)
     assert commands[-1] == Promote(2)
     assert not any(isinstance(c, AbandonDial | StartTimer) for c in commands)
     assert (machine.state, machine.status, machine.generation) == (
@@ -462,7 +462,7 @@ def test_a_session_lost_during_its_rotation_leaves_its_successor_as_the_next_att
 def test_a_server_that_wants_fewer_connections_gets_no_second_one() -> None:
     limited = Failure(FailureKind.PEER_CLOSED, "rate", close_code=1008)
     machine, commands = step(ROTATING, PeerClosed(1, limited), POLICY, dice=0.5)
-    assert commands[:2] == (AbandonDial(2), EndSession(limited))
+    assert commands[:2] == (AbandonDial(2), EndSession(1, limited))
     assert machine.state in {State.WAITING, State.DONE}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from tests.kit.clock import ScriptedDice
@@ -12,7 +14,7 @@ from tests.kit.simulation.account import Account, read_lifecycle, read_stream
 from tests.kit.simulation.agenda import Agenda, SteppedClock, pass_time
 from tests.kit.simulation.venue import Setting, SimulatedVenue, VenueDialer
 from tests.kit.simulation.weather import schedule
-from tests.service.house import TOPIC, World, running_house, spec_of
+from tests.service.house import DOWN, TOPIC, World, running_house, spec_of
 from websocketmanager.adapters.profile_files import packaged_folder, read_profiles
 from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.domain.change import ConnectionChange, SubscriptionsChange
@@ -26,6 +28,7 @@ from websocketmanager.domain.model import (
 )
 from websocketmanager.domain.options import Overlap, Rotation
 from websocketmanager.domain.profiles import filled, merged
+from websocketmanager.errors import ConnectionEnded, NotConnected, RotationFailed
 from websocketmanager.service.supervisor import Supervisor
 
 DAY_SECONDS = 86_400.0
@@ -41,15 +44,21 @@ class Day:
 
     Attributes:
         seed: of everything that is random.
+        seconds: its length.
         trouble_every_seconds: mean time between two troubles.
-        troubles_end_seconds: after which nothing goes wrong any more.
+        trouble_seconds: after which nothing goes wrong any more, if it is less than the day.
         update_every_seconds: between two changes of the desired set.
+        rotate_every_seconds: between two rotations that a caller asks for.
+        api_fails: whether publishing is impossible for a while, too, as one more trouble.
     """
 
     seed: int
+    seconds: float = DAY_SECONDS
     trouble_every_seconds: float = 900.0
-    troubles_end_seconds: float = DAY_SECONDS - CALM_SECONDS
+    trouble_seconds: float = DAY_SECONDS
     update_every_seconds: float = 4321.0
+    rotate_every_seconds: float = 5000.0
+    api_fails: bool = False
 
 
 def profile_options(name: str, parameters: Mapping[str, str]) -> ConnectionOptions:
@@ -70,7 +79,7 @@ def on_top(below: ConnectionOptions, rotation: Rotation | None = None) -> Connec
     return merged(below, above)
 
 
-def setting(seed: int, streams: Sequence[str], *, every_seconds: float = 8.0) -> Setting:
+def setting(seed: int, streams: Sequence[str], *, every_seconds: float = 20.0) -> Setting:
     """Returns where a venue stands."""
     return Setting(SteppedClock(), Agenda(), Random(seed), streams, every_seconds)
 
@@ -100,18 +109,20 @@ async def live_day(
     spec = replace(spec_of(url=url), options=options)
     begun = clock.now()
     venue.begin()
-    until = day.troubles_end_seconds
+    until = min(day.trouble_seconds, day.seconds - CALM_SECONDS)
+    if day.api_fails:
+        troubles = (*troubles, lambda: _fail_to_publish(venue, world))
     schedule(venue, troubles, since=60.0, until=until, mean_seconds=day.trouble_every_seconds)
     async with running_house(world, dial_spacing_seconds=DIAL_SPACING_SECONDS) as house:
         view = await house.supervisor.connect(spec)
         changes = _enter_changes(venue, house.supervisor, view.id, spec, day)
-        await pass_time(clock, agenda, until=DAY_SECONDS)
+        rotations = _enter_rotations(venue, house.supervisor, view.id, day)
+        await pass_time(clock, agenda, until=day.seconds)
         venue.end()
-        await pass_time(clock, agenda, until=DAY_SECONDS + 60.0)
+        await pass_time(clock, agenda, until=day.seconds + 60.0)
         assert all(task.done() and not task.exception() for _, _, task in changes)
-        assert not venue.faults, venue.faults
-        for task in venue._tasks:
-            task.cancel()
+        assert all(task.done() for task in rotations)
+    await venue.stop()
     everything = frozenset(one.key for one in options.subscriptions)
     return Account(
         venue.log,
@@ -128,6 +139,12 @@ async def live_day(
         exclusive=bool(options.exclusive),
         silence_seconds=_silence(options),
     )
+
+
+def _fail_to_publish(venue: SimulatedVenue, world: World) -> None:
+    venue.note("nothing can be published")
+    world.sink_faults.break_all(DOWN)
+    venue.later(venue.dice.uniform(1.0, 300.0), world.sink_faults.heal)
 
 
 def _silence(options: ConnectionOptions) -> float:
@@ -161,13 +178,30 @@ def _enter_changes(
         changes.append((venue.clock.now(), now_wanted, task))
 
     at, number = day.update_every_seconds, 0
-    while at < DAY_SECONDS - CALM_SECONDS:
-        venue.agenda.at(at, lambda number=number: change(number))  # type: ignore[misc]  # mypy cannot infer a bound default
+    while at < day.seconds - CALM_SECONDS:
+        venue.agenda.at(at, partial(change, number))
         at, number = at + day.update_every_seconds, number + 1
     return changes
 
 
-def cut_rotation(overlap: Overlap) -> Rotation:
+def _enter_rotations(
+    venue: SimulatedVenue, supervisor: Supervisor, connection_id: ConnectionId, day: Day
+) -> list[asyncio.Task[None]]:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def rotate() -> None:
+        # What cannot be replaced just now is not.
+        with suppress(NotConnected, RotationFailed, ConnectionEnded):
+            await supervisor.rotate(connection_id)
+
+    at = day.rotate_every_seconds
+    while at < day.seconds - CALM_SECONDS:
+        venue.agenda.at(at, lambda: tasks.append(asyncio.create_task(rotate())))
+        at += day.rotate_every_seconds
+    return tasks
+
+
+def fast_rotation(overlap: Overlap) -> Rotation:
     """Returns a rotation every two hours at most, for a venue that ages fast."""
     return Rotation(
         max_age_ms=6_600_000,

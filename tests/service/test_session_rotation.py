@@ -23,9 +23,10 @@ from tests.service.sessions import (
     said,
     with_key,
 )
+from websocketmanager.domain.change import ConnectionChange, SubscriptionsChange
 from websocketmanager.domain.envelope import Event
 from websocketmanager.domain.failure import FailureKind
-from websocketmanager.domain.model import Kind, Status
+from websocketmanager.domain.model import FirstDial, Kind, Status
 from websocketmanager.domain.options import (
     Liveness,
     Match,
@@ -566,3 +567,74 @@ async def test_a_socket_is_never_left_behind() -> None:
         assert [socket.aborted for socket in sockets] == [True] * 4 + [False]
         runner = house.registry.entries[view_id].runner
         assert len(runner._sessions) == 1
+
+
+async def test_a_session_that_is_given_up_is_dropped_also_after_a_dial_that_failed() -> None:
+    world = World()
+    world.dialer.fail(FailureKind.CONNECT_REFUSED)
+    liveness = Liveness(ping_interval_ms=1000, ping_timeout_ms=1000)
+    spec = spec_of(first_dial=FirstDial.RETRY, exclusive="key", liveness=liveness)
+    async with running_house(world) as house:
+        await house.supervisor.connect(spec)
+        first = await reconnected(house, 1)
+        first.answers_pings = False
+        await advance(house, 2.5)
+        assert first.aborted  # else it goes on delivering, and keeps the key for ever
+        second = await reconnected(house, 2)
+        second.push(b"new")
+        await house.settle()
+        assert world.messages() == [b"new"]
+
+
+async def test_the_reply_to_an_unsubscribe_is_no_data() -> None:
+    world = World()
+    wanted = tuple(Subscription(str(n), Payload(f"+{n}"), Payload(f"-{n}"), ack(n)) for n in (1, 2))
+    async with running_house(world) as house:
+        view_id, first = await house.connected(spec_of(rotation=BY_NOTICE, subscriptions=wanted))
+        first.push('{"ok":1}', '{"ok":2}', '{"event":"serverShutdown"}')
+        second = await reconnected(house, 2)
+        second.push('{"ok":1}', '{"ok":2}')
+        await advance(house, 0.2)
+        change = SubscriptionsChange(remove=("2",))
+        await house.supervisor.update(ConnectionChange(view_id, subscriptions=change))
+        await advance(house, 0.2)
+        assert said(second)[-1] == "-2"
+        second.push('{"ok":2}')  # the answer to the unsubscribe looks as that to the subscribe
+        await house.settle()
+        assert first.closes == []  # no data came yet
+        second.push("data")
+        await house.settle()
+        assert first.closes == [1000]
+        assert b'{"ok":2}' not in world.messages()
+
+
+async def test_a_gap_reaches_to_where_all_feeds_are_there_again() -> None:
+    world = World()
+    wanted = tuple(Subscription(str(n), Payload(f"+{n}"), acknowledge=ack(n)) for n in (1, 2))
+    spec = spec_of(subscriptions=wanted, send_spacing_ms=1000, markers=True)
+    async with running_house(world) as house:
+        _, first = await house.connected(spec)
+        await advance(house, 1.1)
+        first.push('{"ok":1}', "a", '{"ok":2}', "b")
+        await wait_quiet()
+        first.lose()
+        second = await reconnected(house, 2, step=0.1)
+        second.push('{"ok":1}', "c")
+        await advance(house, 1.1)
+        second.push("d", '{"ok":2}', "e")
+        await house.settle()
+        told = [
+            (kind, facts.get("cause"), facts.get("to_sequence")) for kind, facts in markers(world)
+        ]
+        assert told == [
+            ("started", None, None),
+            ("ended", "connection_lost", None),
+            ("gap", "connection_lost", 1),
+            ("started", None, None),
+            ("gap", "subscribing", 3),
+        ]
+        gap = markers(world)[-1][1]
+        assert (gap["from_session"], gap["from_sequence"], gap["session"]) == (1, 2, 2)
+        # It stands where it says that it ends.
+        kinds = [event.metadata["ce-type"].rpartition(".")[2] for event in stream(world)]
+        assert kinds[-4:] == ["message", "message", "gap", "message"]

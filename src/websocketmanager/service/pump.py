@@ -136,6 +136,7 @@ class Pump:
         self._abandoned = False
         self._last_message_at: float | None = None
         self._last_ended: dict[str, Any] | None = None
+        self._gap: dict[str, Any] | None = None
         now = clock.now()
         self._looked_at, self._look_again_at = now, now + _LOOK_SECONDS
         self._message_rates = (Rate.begin(10.0, now), Rate.begin(60.0, now))
@@ -161,23 +162,21 @@ class Pump:
         self._routes = {}
         self.sequence = 0
         resumes = identity.session > 1
+        self._gap = None
         if resumes and not seamless:
             ended = self._last_ended or {}
-            self._mark(
-                "gap",
-                at,
-                {
-                    "session": identity.session,
-                    "from_session": identity.session - 1,
-                    # After a crash the last position that was saved: more may have come.
-                    "from_sequence": last_sequence if previous else self._resumed_from,
-                    "to_sequence": 1,
-                    "cause": ended.get("cause", "process_restart"),
-                    "lost": None,
-                    "ended_at": ended.get("ended_at"),
-                    "started_at": timestamp(at),
-                },
-            )
+            self._gap = {
+                "session": identity.session,
+                "from_session": identity.session - 1,
+                # After a crash the last position that was saved: more may have come.
+                "from_sequence": last_sequence if previous else self._resumed_from,
+                "to_sequence": 1,
+                "cause": ended.get("cause", "process_restart"),
+                "lost": None,
+                "ended_at": ended.get("ended_at"),
+                "started_at": timestamp(at),
+            }
+            self._mark("gap", at, self._gap)
         self._mark(
             "started",
             at,
@@ -188,6 +187,18 @@ class Pump:
                 "resumed": resumes,
             },
         )
+
+    def extend_gap(self, at: float) -> None:
+        """Says that the gap before this session reaches to here: all feeds are there only now."""
+        if self._gap is None:
+            return
+        reaches = {
+            "to_sequence": self.sequence + 1,
+            "cause": "subscribing",
+            "started_at": timestamp(at),
+        }
+        self._mark("gap", at, {**self._gap, **reaches})
+        self._gap = None
 
     def end_session(self, at: float, cause: str) -> None:
         """Says in the stream that the session is over."""

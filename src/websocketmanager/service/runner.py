@@ -256,7 +256,11 @@ class Runner:
     def _note(self, event: life.Event) -> None:
         """Records what an operator should see of an event."""
         match event:
-            case life.DialFailed(failure=failure) | life.SuccessorFailed(failure=failure):
+            case (
+                life.DialFailed(generation=generation, failure=failure)
+                | life.SuccessorFailed(generation=generation, failure=failure)
+            ):
+                self._drop(generation)
                 if not self.tried.is_set():
                     self.first_failure = failure
                 self.tried.set()
@@ -321,8 +325,8 @@ class Runner:
                 self._dial_successor(generation)
             case life.OpenSession():
                 self._open_session(command)
-            case life.EndSession(failure=failure):
-                self._end_session(failure)
+            case life.EndSession():
+                self._end_session(command)
             case life.AbandonDial(generation=generation) | life.Abort(generation=generation):
                 self._drop(generation)
             case life.Promote(generation=generation):
@@ -429,10 +433,10 @@ class Runner:
             replies=self._replies,
         )
 
-    def _end_session(self, failure: Failure | None) -> None:
+    def _end_session(self, command: life.EndSession) -> None:
+        failure, generation = command.failure, command.generation
         cause = failure.kind.value if failure else (self._machine.end or "stopped")
         self._pump.end_session(self._tools.clock.now(), str(cause))
-        generation = next(iter(self._sessions), 0)  # the older one, where there are two
         self._replies.fail_all(
             str(failure) if failure else "the connection is closed", generation=generation
         )

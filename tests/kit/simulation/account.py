@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tests.kit.simulation.log import Produced, SessionLog, VenueLog
@@ -18,6 +19,8 @@ from websocketmanager.domain.envelope import (
 from websocketmanager.domain.options import Overlap
 
 MESSAGE, STARTED, GAP, ENDED = "message", "started", "gap", "ended"
+#: A second gap marker: the gap reaches into the session, to its last subscription.
+EXTENDED = "extended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,12 @@ class Account:
     def __post_init__(self) -> None:
         self._produced = {one.data: one for one in self.log.produced}
 
-    @property
+    @cached_property
     def links(self) -> list[SessionLog]:
         """Returns the venue's sessions of this connection."""
         return [one for one in self.log.sessions if one.url == self.url]
 
-    @property
+    @cached_property
     def sessions(self) -> dict[int, SessionLog]:
         """Returns the venue's account of each numbered session, by our number.
 
@@ -118,16 +121,17 @@ def read_stream(events: Iterable[Event]) -> list[Entry]:
     entries = []
     for event in events:
         metadata = event.metadata
-        kind = metadata["ce-type"]
-        message = kind == MESSAGE_TYPE
+        message = metadata["ce-type"] == MESSAGE_TYPE
+        facts = {} if message else json.loads(event.data)
+        kind = MESSAGE if message else metadata["ce-type"].removeprefix(STREAM_TYPE_PREFIX)
         entries.append(
             Entry(
-                MESSAGE if message else kind.removeprefix(STREAM_TYPE_PREFIX),
+                EXTENDED if facts.get("cause") == "subscribing" else kind,
                 int(metadata["ce-session"]),
                 int(metadata["ce-sequence"]),
                 event_time(event),
                 event.data,
-                {} if message else json.loads(event.data),
+                facts,
             )
         )
     return entries

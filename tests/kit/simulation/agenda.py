@@ -16,8 +16,9 @@ class SteppedClock(ManualClock):
     @property
     def next_deadline(self) -> float:
         """Monotonic time of the earliest sleep or timeout that goes on; infinite without any."""
-        waiting = itertools.chain(self._waiters, self._bounds)
-        return min((one.deadline for one in waiting), default=float("inf"))
+        deadlines = [one.deadline for one in self._waiters]
+        deadlines += [one.deadline for one in self._bounds]
+        return min(deadlines, default=float("inf"))
 
     def go_to(self, at: float) -> None:
         """Moves time on to a monotonic time and wakes what is due."""

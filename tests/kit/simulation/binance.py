@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from tests.kit.simulation.log import Said
@@ -55,7 +56,7 @@ class SimulatedBinance(SimulatedVenue, BinanceSpot):
         self.note(f"shutdown in {seconds:.0f} s")
         for session in list(self.alive):
             self._later(self.give_notice(session))
-            self.later(seconds, lambda session=session: self._shut_down(session))
+            self.later(seconds, partial(self._shut_down, session))
 
     def _shut_down(self, session: VenueSession) -> None:
         link_of(session).end(1001, "", "shutdown")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
 from tests.kit.simulation.account import Account, Change
 from tests.kit.simulation.log import DialLog, SessionLog
+from tests.kit.simulation.venue import REPLY_SECONDS
 
 #: Dials and logins within a minute: full jitter from 1 s to 30 s makes about nine.
 _MAX_IN_A_MINUTE = 15
 _ROUNDING_SECONDS = 0.002
-#: Two short turns that others may take before a request, as pings.
+#: A dial may wait for its turn at the host.
+_MAX_TURN_SECONDS = 2.0
+#: Short turns that others may take before a request, as pings.
 _OTHER_TURNS = 3
 
 
@@ -19,7 +23,8 @@ def check_sockets(account: Account) -> Iterator[str]:
     """Two sockets at a time at most; one where only one may be."""
     most = 1 if account.exclusive else 2
     changes = [(one.opened_at, 1) for one in account.links]
-    changes += [(one.ended_at, -1) for one in account.links if one.ended_at is not None]
+    ends = (one.ended_at for one in account.links if one.ended_at is not None)
+    changes += [(at, -1) for at in ends if at < account.ended_at]
     held = 0
     for at, change in sorted(changes):
         held += change
@@ -36,7 +41,7 @@ def check_subscriptions(account: Account) -> Iterator[str]:
         if ready is None:
             continue
         most = max(len(streams) for _, streams in account.wanted)
-        bound = (most + _OTHER_TURNS) * account.spacing_seconds + 4 * log.delay + 0.01
+        bound = (most + _OTHER_TURNS) * (account.spacing_seconds + REPLY_SECONDS) + 4 * log.delay
         end = min(log.gone_at, account.ended_at)
         moments = {ready + bound, end - log.delay, *(at + bound for at, _ in account.wanted)}
         for at in sorted(moments):
@@ -70,7 +75,7 @@ def check_dials(account: Account) -> Iterator[str]:
             yield f"a dial at {dial.at:.3f} that nothing announced"
             return
         due.popleft()
-    for dial, following in zip(dials, dials[1:], strict=False):
+    for dial, following in itertools.pairwise(dials):
         if following.at < dial.ended_at + dial.wait - _ROUNDING_SECONDS:
             yield f"dialled {following.at - dial.ended_at:.1f} s after a Retry-After of {dial.wait}"
     yield from _check_rate("dials", (one.at for one in dials))
@@ -82,9 +87,8 @@ def _is_held(log: SessionLog, at: float) -> bool:
 
 
 def _announces(change: Change, dial: DialLog) -> bool:
-    # A dial may wait for its turn at the host, a second at most.
-    turn = dial.at - change.at - change.facts.get("delay_ms", 0) / 1000
-    return -_ROUNDING_SECONDS <= turn <= 1.0 + _ROUNDING_SECONDS
+    turn: float = dial.at - change.at - change.facts.get("delay_ms", 0) / 1000
+    return -_ROUNDING_SECONDS <= turn <= _MAX_TURN_SECONDS
 
 
 def _check_rate(what: str, times: Iterable[float]) -> Iterator[str]:
@@ -102,19 +106,44 @@ def check_delays(account: Account) -> Iterator[str]:
     """What the venue meant by a close code is heeded."""
     for change in account.lifecycle:
         slow = change.facts.get("close_code") in {1008, 1013}
-        if change.state == "reconnecting" and slow:
-            if change.facts["delay_ms"] < account.slow_seconds * 1000:
-                yield f"event {change.number}: {change.facts['delay_ms']} ms after a 1008 or 1013"
+        if change.state != "reconnecting" or not slow:
+            continue
+        if (delay := change.facts["delay_ms"]) < account.slow_seconds * 1000:
+            yield f"event {change.number}: {delay} ms after a 1008 or 1013"
 
 
 def check_detection(account: Account) -> Iterator[str]:
     """A link that died without a word is noticed in time."""
     for log in account.links:
-        if log.silent_since is None or log.end != "aborted" or log.ended_at is None:
+        if log.silent_since is None:
             continue
-        seconds = log.ended_at - log.silent_since
+        seconds = min(log.ended_at or account.ended_at, account.ended_at) - log.silent_since
         if seconds > account.silence_seconds:
             yield f"session {log.number} of the venue was dead for {seconds:.1f} s"
+
+
+_DEGRADATIONS = {"rotation_failed", "subscription_unacknowledged"}
+
+
+def check_alarms(account: Account) -> Iterator[str]:
+    """Nothing is called degraded that is not."""
+    active: set[str] = set()
+    for change in account.lifecycle:
+        if change.state != "degraded":
+            continue
+        cause, session = change.facts["cause"], change.facts["session"]
+        if change.facts["active"] and cause in active - {"subscription_unacknowledged"}:
+            yield f"event {change.number} tells {cause} again"
+        if not change.facts["active"] and cause not in active:
+            yield f"event {change.number} takes {cause} back, which was not told"
+        (active.add if change.facts["active"] else active.discard)(cause)
+        if cause not in _DEGRADATIONS:
+            yield f"event {change.number} is degraded by {cause}"
+        silent = account.sessions[session].silent_since if session else None
+        if cause == "subscription_unacknowledged" and change.facts["active"] and silent is None:
+            yield f"event {change.number} misses acknowledgements that came"
+    if active:
+        yield f"at the end it is degraded by {sorted(active)}"
 
 
 def check_venue(account: Account) -> Iterator[str]:

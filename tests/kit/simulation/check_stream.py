@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import datetime
 
-from tests.kit.simulation.account import ENDED, GAP, MESSAGE, STARTED, Account, Entry
+from tests.kit.simulation.account import ENDED, EXTENDED, GAP, MESSAGE, STARTED, Account, Entry
 from tests.kit.simulation.log import Frame, Produced, Said, SessionLog
 from websocketmanager.domain.options import Overlap
 
@@ -22,6 +23,9 @@ def check_order(account: Account) -> Iterator[str]:
             count += 1
             if (entry.session, entry.sequence) != (present, count):
                 yield f"{where} where {present}/{count} was due"
+        elif entry.kind == EXTENDED:
+            if entry.session != present or entry.facts["to_sequence"] != count + 1:
+                yield f"{where} within {present}, after {count} messages: {entry.facts}"
         elif entry.kind == GAP:
             if present or gap or entry.session != before + 1:
                 yield f"{where} after session {before}, within {present}"
@@ -60,9 +64,9 @@ def _compare(
     rest = iter(entries)
     entry = next(rest, None)
     for frame in arrived:
+        if frame.said in {Said.WORD, Said.REFUSAL, Said.ACKNOWLEDGEMENT}:
+            continue  # if it was published, what follows is out of step
         if entry is not None and entry.data == frame.data:
-            if frame.said in {Said.WORD, Said.REFUSAL}:
-                yield f"session {session} published the venue's {frame.said}: {frame.data!r}"
             if abs(entry.at - frame.at) > _TOLERANCE_SECONDS and not _held(entry, frame):
                 yield f"session {session}/{entry.sequence} is told with another time"
             entry = next(rest, None)
@@ -82,10 +86,13 @@ def check_gaps(account: Account) -> Iterator[str]:
     """A gap is marked where something can be missing, with its true bounds, and nowhere else."""
     last: Entry | None = None
     gap: Entry | None = None
+    told: Entry | None = None
     sessions = account.sessions
     for entry in account.stream:
         if entry.kind == GAP:
-            gap = entry
+            gap = told = entry
+        elif entry.kind == EXTENDED:
+            yield from _check_extended(told, entry)
         elif entry.kind == ENDED:
             last = entry
             yield from _check_end(account, entry)
@@ -99,6 +106,23 @@ def check_gaps(account: Account) -> Iterator[str]:
                 elif abs(entry.at - (before.ended_at or 0.0)) > _TOLERANCE_SECONDS:
                     yield f"session {entry.session} did not follow at once"
             gap = None
+
+
+def check_handovers(account: Account) -> Iterator[str]:
+    """A session takes over with all its subscriptions acknowledged, and not before it delivers."""
+    for session, after in account.sessions.items():
+        before = account.sessions.get(session - 1)
+        if before is None or before.leaving_at is None or not seamless(before, after):
+            continue
+        until = before.leaving_at + _TOLERANCE_SECONDS
+        came = {one.said for one in after.arrived if one.at <= until}
+        if not came & {Said.DATA, Said.NOTICE}:
+            yield f"session {session} took over without data"
+        replies = [one for one in after.arrived if one.said is Said.ACKNOWLEDGEMENT]
+        for stream in account.wanted_at(after.opened_at) & account.wanted_at(until):
+            asked = after.subscribed_at(stream)
+            if asked is None or not any(asked <= one.at <= until for one in replies):
+                yield f"session {session} took over without {stream}"
 
 
 def seamless(before: SessionLog, after: SessionLog) -> bool:
@@ -137,12 +161,19 @@ def _check_gap(account: Account, gap: Entry, last: Entry, started: Entry) -> Ite
         yield f"the gap before session {session} ends at {gap.facts['started_at']}, not {ready}"
 
 
+def _check_extended(gap: Entry | None, entry: Entry) -> Iterator[str]:
+    wanted = {**(gap.facts if gap else {}), "cause": "subscribing"}
+    changed = {name: entry.facts[name] for name in ("to_sequence", "started_at")}
+    if entry.facts != {**wanted, **changed}:
+        yield f"the gap before session {entry.session} is extended as {entry.facts}, not {wanted}"
+    if _differs(entry.facts["started_at"], entry.at):
+        yield f"the gap before session {entry.session} ends at {entry.at}, not as it says"
+
+
 def cause_of(log: SessionLog) -> str:
     """Returns by what a session has ended, by the venue's account."""
-    if log.leaving_at is not None:
-        return "rotated"
     if log.end != "aborted":
-        return log.end
+        return log.end if log.leaving_at is None else "rotated"
     refused = any(one.said is Said.REFUSAL for one in log.arrived)
     return "server_refused" if refused else "ping_timeout"
 
@@ -151,12 +182,17 @@ def check_missing(account: Account) -> Iterator[str]:
     """Everything that was desired and produced is published, or lies within a gap."""
     seen = {one.number for entry in account.stream if (one := account.produced(entry))}
     gaps = list(_gaps(account))
+    reaches = _reaches(account)
+    lasts = [last for last, _ in gaps]
     for one in account.log.produced:
         if one.number in seen or not account.begun_at <= one.at <= account.ended_at:
             continue
         if one.stream not in account.wanted_at(one.at):
             continue
-        if not _is_new(account, one) and not any(_covers(account, one, *gap) for gap in gaps):
+        # A later gap reaches further: the last one that begins before it is the one.
+        index = bisect_left(lasts, one.number) - 1
+        covered = index >= 0 and _covers(account, one, gaps[index][1], reaches)
+        if not covered and not _is_new(account, one):
             yield f"{one.number} of {one.stream} is missing, and no gap holds it"
 
 
@@ -170,13 +206,25 @@ def _gaps(account: Account) -> Iterator[tuple[int, int]]:
             yield last, entry.session
 
 
-def _covers(account: Account, missing: Produced, last_number: int, session: int) -> bool:
-    """Whether a gap holds it: behind what came before, ahead of the new subscription."""
+def _reaches(account: Account) -> dict[int, float]:
+    """Returns until when the gap before each session reaches, as it was told."""
+    return {
+        entry.session: datetime.fromisoformat(entry.facts["started_at"]).timestamp()
+        for entry in account.stream
+        if entry.kind == EXTENDED
+    }
+
+
+def _covers(account: Account, missing: Produced, session: int, reaches: dict[int, float]) -> bool:
+    """Whether the gap before a session reaches to it: ahead of the new subscription.
+
+    And ahead of where the gap was told to end, unless the session did not live to see that.
+    """
     log = account.sessions[session]
     until = log.subscribed_at(missing.stream)
     if until is None:  # it did not live to see it
         until = log.gone_at
-    return missing.number > last_number and missing.at <= until
+    return missing.at <= min(until, reaches.get(session, log.gone_at) + _TOLERANCE_SECONDS)
 
 
 def _is_new(account: Account, missing: Produced) -> bool:

@@ -189,8 +189,9 @@ class Link:
 
     def silence(self) -> None:
         """Loses everything from now on and what is on its way; nobody is told."""
-        self._broken = True
-        self.log.silent_since = self.clock.now()
+        if not self._broken:
+            self._broken = True
+            self.log.silent_since = self.clock.now()
 
     def forget(self, why: str) -> None:
         """The venue has noticed that nobody is there."""

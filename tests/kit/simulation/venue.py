@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from random import Random
@@ -21,6 +22,8 @@ from websocketmanager.ports import DialObserver, DialTarget
 #: Dials within five minutes from one address (Binance; nobody else tells a figure).
 _MAX_DIALS = 300
 _DIAL_WINDOW_SECONDS = 300.0
+#: A venue thinks about a request for so long at most.
+REPLY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class SimulatedVenue(Venue):
 
     Attributes:
         log: what happened.
-        dial_fates: a failure that dials get instead of a socket, while it is set.
+        dial_fate: a failure that dials get instead of a socket, while it is set.
         deaf: whether a new link is silent from its first moment.
-        loses: numbers that are not written to anybody: a fault of the venue, for its checker.
+        alive: sessions that are open for the venue.
     """
 
     def __init__(self, setting: Setting, *args: object, **options: object) -> None:
@@ -62,12 +65,13 @@ class SimulatedVenue(Venue):
         self.alive: list[VenueSession] = []
         self._dials: deque[float] = deque()
         self._producing = False
+        self._subscribing = False
         self._number = 0
 
     # --- the words of a simulated venue -----------------------------------------------------------
 
     def classify(self, text: str) -> Said:
-        """Returns what a text of this venue is; data is never asked for."""
+        """Returns what a text of this venue is: no data, and a reply of whatever kind."""
         raise NotImplementedError
 
     # --- its time ---------------------------------------------------------------------------------
@@ -111,12 +115,12 @@ class SimulatedVenue(Venue):
             self.clock,
             self.agenda,
             log,
-            classify=self.classify,
+            classify=self._classified,
             gone=self._gone,
             close_timeout_seconds=close_timeout_seconds,
         )
         # A link has what a venue uses of a connection.
-        session = VenueSession(cast(VenueConnection, link), heard_at=self.now())
+        session = VenueSession(cast("VenueConnection", link), heard_at=self.now())
         link.heard = lambda opcode: self.count(session, opcode)
         self.alive.append(session)
         if self.deaf:
@@ -124,6 +128,10 @@ class SimulatedVenue(Venue):
             self._notice_later(link)
         self._later(self.attend(session))
         return link.socket
+
+    def _classified(self, text: str) -> Said:
+        said = self.classify(text)
+        return Said.ACKNOWLEDGEMENT if said is Said.REPLY and self._subscribing else said
 
     def _gone(self, link: Link) -> None:
         self.alive = [one for one in self.alive if link_of(one) is not link]
@@ -143,8 +151,11 @@ class SimulatedVenue(Venue):
             super().offence(session, words)
 
     async def hear(self, session: VenueSession, text: str) -> None:
+        await self.pause(self.dice.uniform(0.0, REPLY_SECONDS))
         before = set(session.subscribed)
+        self._subscribing = '"subscribe"' in text.lower()
         await super().hear(session, text)
+        self._subscribing = False
         asked, now = link_of(session).log.asked, self.clock.now()
         asked += [(now, one, False) for one in before.difference(session.subscribed)]
 
@@ -159,6 +170,16 @@ class SimulatedVenue(Venue):
     def end(self) -> None:
         """Produces nothing more."""
         self._producing = False
+
+    async def stop(self) -> None:
+        """Ends everything that it does beside; raises what went wrong inside it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self.faults:
+            raise BaseExceptionGroup("faults inside the venue", self.faults)
 
     def begin_feed(self, session: VenueSession, subscription: str) -> None:
         link_of(session).log.asked.append((self.clock.now(), subscription, True))
@@ -187,9 +208,8 @@ class SimulatedVenue(Venue):
         """Writes a trouble into the log."""
         self.log.troubles.append((self.clock.now(), trouble))
 
-    def later(self, seconds: float, act: object) -> None:
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Does something later."""
-        assert callable(act)
         self.agenda.at(self.now() + seconds, act)
 
     def links(self) -> list[Link]:
@@ -211,7 +231,7 @@ class SimulatedVenue(Venue):
 
     def silence_one(self) -> None:
         """Lets one link die without a word; the venue itself notices after a while."""
-        for link in self.links()[-1:]:
+        for link in [one for one in self.links() if not one.is_dead][-1:]:
             self.note("silence")
             link.silence()
             self._notice_later(link)
@@ -274,7 +294,7 @@ class SimulatedVenue(Venue):
 
 def link_of(session: VenueSession) -> Link:
     """Returns the link of a simulated session."""
-    return cast(Link, session.connection)
+    return cast("Link", session.connection)
 
 
 class VenueDialer(ScriptedDialer):

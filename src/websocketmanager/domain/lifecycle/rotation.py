@@ -85,11 +85,11 @@ def lost_while_rotating(machine: Machine, event: Event, policy: Policy, dice: fl
         and not policy.backoff.exhausted(failure, attempt=attempt)
     )
     if not at_once:
-        before = (AbandonDial(successor), EndSession(failure))
+        before = (AbandonDial(successor), EndSession(machine.generation, failure))
         return after_failure(alone, failure, policy, dice, before)
     following = replace(alone, state=State.DIALING, generation=successor, attempt=attempt)
     return following, (
-        EndSession(failure),
+        EndSession(machine.generation, failure),
         Persist(following.status, cause_of(failure)),
         *error_first(failure),
         Announce(
@@ -114,7 +114,7 @@ def hand_over(machine: Machine, event: Event, policy: Policy, dice: float) -> Ou
     # Only the peer's answer to our close proves that it had nothing more to say.
     seamless = failure.kind is FailureKind.ROTATED and failure.close_code != 0
     return following, (
-        EndSession(failure),
+        EndSession(machine.generation, failure),
         OpenSession(following.generation, seamless),
         Persist(Status.CONNECTED),
         Announce(EventName.CONNECTED, attempt=1, reason=FailureKind.ROTATED.value, resumed=True),

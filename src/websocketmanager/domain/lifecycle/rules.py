@@ -82,7 +82,9 @@ def dial_failed(machine: Machine, event: Event, policy: Policy, dice: float) -> 
 def lost(machine: Machine, event: Event, policy: Policy, dice: float) -> Outcome:
     """The session ended, by its own fault or by the peer."""
     assert isinstance(event, Lost | PeerClosed)  # noqa: S101 - by the table
-    return after_failure(machine, event.failure, policy, dice, (EndSession(event.failure),))
+    return after_failure(
+        machine, event.failure, policy, dice, (EndSession(machine.generation, event.failure),)
+    )
 
 
 def after_failure(
@@ -181,7 +183,12 @@ def closing_over(machine: Machine, before: Commands) -> Outcome:
     """The end of a connection that was asked to stop."""
     reason = machine.end or EndReason.REQUESTED
     following = replace(machine, state=State.DONE)
-    return following, (*before, EndSession(None), *farewell(reason), Finish(reason))
+    return following, (
+        *before,
+        EndSession(machine.generation, None),
+        *farewell(reason),
+        Finish(reason),
+    )
 
 
 def farewell(reason: EndReason) -> Commands:

@@ -184,8 +184,9 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class EndSession:
-    """The session is over: account for it, in the stream as well."""
+    """The session of this generation is over: account for it, in the stream as well."""
 
+    generation: int
     failure: Failure | None
 
 

@@ -108,7 +108,7 @@ class Session:
             self._chores,
             secrets=lambda: self.plan.secrets,
             told=self._tell_owed,
-            all_written=self._look_ready,
+            all_written=self._look_settled,
         )
         self._vigil = Vigil(
             plan,
@@ -124,6 +124,7 @@ class Session:
         self._held = Early()
         self._held_since: list[float] = []
         self._owed_words: list[str | None] = []
+        self._incomplete = bool(plan.subscriptions)
         self._data_seen = False
         self._ready = False
         self._released = asyncio.Event()
@@ -206,6 +207,8 @@ class Session:
     def adopt(self) -> None:
         """It has its number: what it holds is delivered now, and what it reads from now on."""
         self._numbered = True
+        # A proven successor has all its feeds, and its predecessor had them until now.
+        self._incomplete = self._incomplete and not self._ready
         self._successor = False
         held, self._held = self._held, Early()
         since, self._held_since = self._held_since, []
@@ -214,6 +217,7 @@ class Session:
         for words in self._owed_words:
             self._tell_owed(words)
         self._owed_words.clear()
+        self._look_settled()
         if self._rotation_wanted:
             self._ears.post(life.RotationAsked(self.generation, self._rotation_wanted))
         self._released.set()
@@ -245,6 +249,14 @@ class Session:
         self._rotation_wanted = why
         if self._numbered:
             self._ears.post(life.RotationAsked(self.generation, why))
+
+    def _look_settled(self) -> None:
+        """Looks what it means that a subscription was written or acknowledged."""
+        self._look_ready()
+        if self._numbered and self._incomplete and self._subscriptions.settled:
+            # Until now a feed could be missing, behind the session's beginning.
+            self._incomplete = False
+            self._ears.pump.extend_gap(self._tools.clock.now())
 
     def _look_ready(self) -> None:
         """Tells, once, that a successor may take over."""
@@ -331,7 +343,7 @@ class Session:
         if self._vigil.take(message):
             return
         if self._subscriptions.take(message):
-            self._look_ready()
+            self._look_settled()
             return
         if self.plan.data is None or self.plan.data.matches(message):
             self._vigil.hear_data()
@@ -369,9 +381,9 @@ class Session:
 
     def _tell_owed(self, words: str | None) -> None:
         """Acknowledgements are overdue, or no longer owed, also those of an earlier session."""
+        self._look_settled()
         if not self._numbered:
             self._owed_words.append(words)
-            self._look_ready()
             return
         degraded = self._ears.pump.degraded
         if words is not None:

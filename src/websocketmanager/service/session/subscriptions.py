@@ -49,7 +49,8 @@ class Subscriptions:
         # What is to be written: a subscription, and whether it is wanted or no longer.
         self._unwritten: deque[tuple[PlannedSubscription, bool]] = deque()
         self._writing = False
-        self._awaited: dict[str, PlannedSubscription] = {}
+        # Whose answer is due, in the order of writing: a key, and whether it is wanted.
+        self._awaited: dict[tuple[str, bool], PlannedSubscription] = {}
         self._owed: set[str] = set()
         self._overdue: set[str] = set()
 
@@ -90,15 +91,18 @@ class Subscriptions:
         """
         if not self._awaited:
             return False
-        keys: dict[Pattern | None, str] = {}
-        for key, one in self._awaited.items():
-            if one.acknowledge_source not in keys and _acknowledges(message, one):
-                keys[one.acknowledge_source] = key
-        for key in keys.values():
-            self._forget(key)
-        if keys and not self._owed:
+        found: dict[Pattern | None, tuple[str, bool]] = {}
+        for due, one in self._awaited.items():
+            if one.acknowledge_source not in found and _acknowledges(message, one):
+                found[one.acknowledge_source] = due
+        for key, wanted in found.values():
+            if wanted:
+                self._forget(key)
+            else:
+                self._awaited.pop((key, False))
+        if found and not self._owed:
             self._told(None)
-        return bool(keys)
+        return bool(found)
 
     def _write_later(self, changes: list[tuple[PlannedSubscription, bool]]) -> None:
         """Has changes written one after the other: an unsubscribe must not overtake."""
@@ -122,28 +126,33 @@ class Subscriptions:
             if speech is None:
                 continue
             data = speaker.said(speech)
-            if wanted and one.acknowledge is not None:
+            if one.acknowledge is not None:
                 # Before it is written: the answer may be read before the write returns.
-                self._await(one)
+                self._await(one, wanted=wanted)
             await speaker.write(data, speech.kind)
         self._writing = False
         self._all_written()
 
-    def _await(self, one: PlannedSubscription) -> None:
+    def _await(self, one: PlannedSubscription, *, wanted: bool) -> None:
         key = one.key
-        self._awaited[key] = one
+        self._awaited[key, wanted] = one
         at = self._clock.monotonic() + _ACKNOWLEDGE_SECONDS
 
         def overdue() -> None:
-            if key in self._awaited:
+            if (key, True) in self._awaited:
                 self._overdue.add(key)
                 self._told(f"{key}: no acknowledgement within {_ACKNOWLEDGE_SECONDS:g} s")
 
-        self._chores.at(f"acknowledge {key}", at, overdue)
+        def given_up() -> None:
+            # Servers answer an unsubscribe like a subscribe, or not at all: nothing is owed.
+            self._awaited.pop((key, False), None)
+
+        name = f"acknowledge {key}" if wanted else f"leave {key}"
+        self._chores.at(name, at, overdue if wanted else given_up)
 
     def _forget(self, key: str) -> None:
         """An acknowledgement came, or is not wanted any more."""
-        self._awaited.pop(key, None)
+        self._awaited.pop((key, True), None)
         self._owed.discard(key)
         self._overdue.discard(key)
         self._chores.cancel(f"acknowledge {key}")
