@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --no-deps -r
 PYTEST_WORKERS ?= 2
 
-.PHONY: run check long fuzz test lint format types layers protos docs lock clean help
+.PHONY: run check long fuzz bench test lint format types layers protos docs lock clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outa
 
 fuzz: $(VENV)/.dev ## templates and patterns under random damage, 60 s each
 	@FUZZ_SECONDS=60 $(BIN)/python -m pytest -n 2 tests/domain/test_template.py tests/domain/test_pattern.py -k fuzzed $(ARGS)
+
+bench: $(VENV)/.dev ## encoding, reading, and publishing by each way: ratios of interleaved runs
+	@$(BIN)/python -m tests.bench.bench_encode
+	@$(BIN)/python -m tests.bench.bench_reader
+	@GRPC_VERBOSITY=ERROR $(BIN)/python -m tests.bench.bench_publish $(ARGS)
 
 test: $(VENV)/.dev ## tests only; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)

@@ -531,6 +531,26 @@ def test_the_api_runs_alone_until_it_is_told_to_stop(tmp_path: Path) -> None:
     assert database.exists()
 
 
+def test_the_service_runs_with_its_own_api_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    database = tmp_path / "state.sqlite3"
+    with subprocess.Popen(
+        [*CLI, "serve", "--embedded-api", *ANY_PORTS, "--bind-host", "127.0.0.1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRON | {"DatabasePath": str(database)},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"virtufin-api \(embedded\) at 127\.0\.0\.1:(\d+)", line):
+                break
+        assert found
+        assert run("tail", "a.b", "--api-grpc-port", found[1], "--duration", "0.2").code == 0
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait(30) == 0
+    assert database.exists()
+
+
 @pytest.mark.slow
 def test_dev_shows_a_reconnect_and_ends_after_its_duration() -> None:
     ran = run("dev", *ANY_PORTS, "--duration", "8")

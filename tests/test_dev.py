@@ -9,9 +9,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from websocketmanager.dev import dev_settings, run_dev, scratch_database, view_for
+from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.adapters.system import SystemClock, SystemDice
+from websocketmanager.demo.feed import running_feed
+from websocketmanager.dev import (
+    dev_settings,
+    run_dev,
+    running_app_with_api,
+    scratch_database,
+    view_for,
+)
 from websocketmanager.settings import Settings
 from websocketmanager.terminal.received import Received
+from websocketmanager.terminal.remote import open_api, open_service
 from websocketmanager.terminal.tally import Tally
 from websocketmanager.terminal.view import LiveView, PlainView
 
@@ -84,6 +94,44 @@ def test_the_service_inside_reaches_its_own_api_and_the_loopback() -> None:
     assert (inner.api_host, inner.api_grpc_port, inner.api_route) == ("127.0.0.1", 77, "direct")
     assert inner.allowed_hosts == ("10.0.0.0/8", "127.0.0.1")
     assert dev_settings(inner, api_port=77).allowed_hosts == inner.allowed_hosts
+
+
+async def test_service_and_api_in_one_process_publish_without_a_channel() -> None:
+    settings = SETTINGS.model_copy(
+        update={"bind_host": "127.0.0.1", "allowed_hosts": ("127.0.0.1",), "log_level": "info"}
+    )
+    log = io.StringIO()
+    topic = "websocketmanager.test"
+    async with (
+        running_app_with_api(settings, environ={}, log=log) as (app, embedded),
+        running_feed(clock=SystemClock(), dice=SystemDice()) as feed,
+        open_service(app.grpc_address) as service,
+        open_api(embedded.address) as api,
+        api.subscription(topic, wait_seconds=10) as events,
+    ):
+        await service.wait_serving(timeout_seconds=10)
+        request = pb.ConnectRequest(url=feed.url("/ticker"), topic=topic)
+        await service.connect(request, timeout_seconds=10)
+        for number in range(1, 4):
+            event = await anext(events)
+            assert (event.is_message, event.sequence) == (True, number)
+            assert event.metadata["pubsubname"] == "pubsub"
+
+        metrics = await _get(app.http_address, "/metrics")
+        assert 'websocketmanager_publish_mode{mode="direct"} 1.0' in metrics
+        calls = [line for line in metrics.splitlines() if "api_call_duration" in line]
+        assert not [line for line in calls if "Pubsub." in line]
+        assert [line for line in calls if "State.SaveState" in line]
+
+
+async def _get(address: str, path: str) -> str:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer.decode()
 
 
 def test_a_scratch_database_is_gone_afterwards() -> None:

@@ -164,6 +164,7 @@ def test_every_wrong_number_of_a_host_is_named() -> None:
         ("ShutdownGraceSeconds", float("inf"), "must be at most 31536000, not inf"),
         ("PingIntervalMs", 0, "must be at least 1, not 0"),
         ("ApiRoute", "both", "must be 'direct' or 'dapr', not 'both'"),
+        ("SocketEngine", "picows", "must be 'driver' or 'client', not 'picows'"),
         ("LogLevel", 3, "must be 'debug', 'info', 'warning' or 'error', not 3"),
         ("InstanceId", 12, "must be a text: put it in quotes, not 12"),
         ("InstanceId", "a b", "must be 1 to 128 letters, digits and . _ : -"),

@@ -39,6 +39,7 @@ from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.profiles import Profile
 from websocketmanager.domain.readiness import Readiness
 from websocketmanager.errors import ApiError, WebSocketManagerError
+from websocketmanager.ports import Clock, EventSink, Journal
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.leases import Heartbeat
@@ -54,6 +55,9 @@ from websocketmanager.service.timers import Timers
 from websocketmanager.service.trial import Trials
 from websocketmanager.settings import Settings
 from websocketmanager.web.server import WebServer
+
+#: Makes a sink beside the channel to the API.
+SinkMaker = Callable[[Clock, Journal], EventSink]
 
 #: Part of the grace that running calls get before the rest of the stop.
 _CALLS_SECONDS = 2.0
@@ -87,13 +91,17 @@ class App:
 
 @asynccontextmanager
 async def running_app(
-    settings: Settings, *, environ: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    environ: Mapping[str, str] | None = None,
+    direct: SinkMaker | None = None,
 ) -> AsyncIterator[App]:
     """Runs the service for the length of the block.
 
     Args:
         settings: validated.
         environ: where OpenTelemetry's standard names are looked up; none without it.
+        direct: makes what takes the events when the API lives in this process.
 
     Raises:
         OSError: a port cannot be bound.
@@ -102,7 +110,7 @@ async def running_app(
         SettingsInvalid: with every fault of every profile.
     """
     async with _telemetry(settings, environ or {}) as telemetry:
-        house = _House(settings, telemetry, environ or {})
+        house = _House(settings, telemetry, environ or {}, direct)
         try:
             async with house.running() as app:
                 yield app
@@ -114,7 +122,11 @@ class _House:
     """All parts of one process, made but not started."""
 
     def __init__(
-        self, settings: Settings, telemetry: Telemetry, environ: Mapping[str, str]
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        environ: Mapping[str, str],
+        direct: SinkMaker | None,
     ) -> None:
         self.settings = settings
         self.telemetry = telemetry
@@ -129,7 +141,9 @@ class _House:
             journal=self.journal,
             inject=telemetry.tracer.inject,
         )
-        self.lane = Lane(self.api, clock, dice, self.journal)
+        self.direct = direct is not None
+        sink = direct(clock, self.journal) if direct is not None else self.api
+        self.lane = Lane(sink, clock, dice, self.journal)
         outbox = Outbox(
             self.lane,
             self.journal,
@@ -138,7 +152,9 @@ class _House:
         )
         self.ledger = Ledger(self.api, outbox, clock, dice, self.journal)
         index = Index(self.api, policy.instance_id)
-        dialer = WebSocketDialer(AddressPolicy.of(settings.allowed_hosts), clock=clock)
+        dialer = WebSocketDialer(
+            AddressPolicy.of(settings.allowed_hosts), clock=clock, engine=settings.socket_engine
+        )
         self.timers = Timers(clock, self.journal)
         folder = Path(settings.secrets_folder) if settings.secrets_folder else None
         tools = Tools(
@@ -305,6 +321,12 @@ class _House:
             "Events that wait for the API.",
             "{event}",
             lambda: [(self.lane.pending, {})],
+        )
+        observe(
+            "publish.mode",
+            "By which way events reach the API; 1 for the one in use.",
+            "1",
+            lambda: [(1.0, {"mode": "direct" if self.direct else self.api.publish_mode})],
         )
         for name, field, unit, text in _TOTALS:
             observe(name, text, unit, _total(registry, field), "counter")

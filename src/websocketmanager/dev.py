@@ -1,7 +1,8 @@
-"""Composes `dev`: embedded API, service, demo exchange and live view in one process.
+"""Composes the service and its API in one process: `serve --embedded-api`, and `dev`.
 
-A composition root like `app`, above it: wiring and order, no product rule. What it shows it
-learns as any consumer would, by gRPC from the service and from the API.
+`dev` adds a demo exchange and a live view. A composition root like `app`, above it: wiring and
+order, no product rule. What it shows it learns as any consumer would, by gRPC from the service and
+from the API; what the service publishes goes to the API by a call.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from websocketmanager import __version__
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
 from websocketmanager.adapters.system import SystemClock, SystemDice
 from websocketmanager.adapters.telemetry import configure_logging, running_telemetry
-from websocketmanager.app import App, running_app
+from websocketmanager.app import App, SinkMaker, running_app
 from websocketmanager.demo.feed import Feed, running_feed
 from websocketmanager.domain.envelope import LIFECYCLE_TOPIC
 from websocketmanager.domain.identity import connection_id_of_name
 from websocketmanager.embedded.server import EmbeddedApi, running_embedded_api
+from websocketmanager.embedded.sink import DirectEventSink
 from websocketmanager.ports import Clock
 from websocketmanager.settings import Settings
 from websocketmanager.terminal.remote import Api, CallFailed, Service, open_api, open_service
@@ -103,6 +105,35 @@ async def running_api(
             yield running
 
 
+def direct_to(embedded: EmbeddedApi, settings: Settings) -> SinkMaker:
+    """Returns what publishes to an embedded API of this process without a channel between."""
+    return lambda clock, journal: DirectEventSink(
+        embedded.publisher, pubsub_name=settings.pubsub_name, clock=clock, journal=journal
+    )
+
+
+@asynccontextmanager
+async def running_app_with_api(
+    settings: Settings, *, environ: Mapping[str, str], log: TextIO
+) -> AsyncIterator[tuple[App, EmbeddedApi]]:
+    """Runs the service and the embedded API, both of the settings, in one process.
+
+    Raises:
+        OSError: a port cannot be bound, or the database not be opened.
+    """
+    async with running_api(settings, environ=environ, log=log) as embedded:
+        local = settings.bind_host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        inner = settings.model_copy(
+            update={
+                "api_host": LOOPBACK if local else settings.bind_host,
+                "api_grpc_port": embedded.port,
+                "api_route": "direct",
+            }
+        )
+        async with running_app(inner, environ=environ, direct=direct_to(embedded, inner)) as app:
+            yield app, embedded
+
+
 async def run_dev(
     settings: Settings,
     view: View,
@@ -135,7 +166,8 @@ async def run_dev(
         embedded = await enter(running_api(beneath, environ=environ, log=log))
         feed = await enter(running_feed(clock=clock, dice=SystemDice()))
         inner = dev_settings(settings, api_port=embedded.port)
-        app = await enter(running_app(inner, environ=environ))
+        direct = direct_to(embedded, inner)
+        app = await enter(running_app(inner, environ=environ, direct=direct))
         service = await enter(open_service(app.grpc_address))
         api = await enter(open_api(embedded.address, key=_key(settings)))
         view.banner(*_banner(settings, app, embedded, feed))

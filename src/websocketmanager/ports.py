@@ -93,6 +93,20 @@ class Socket(Protocol):
     def subprotocol(self) -> str:
         """The subprotocol the server chose, or the empty string."""
 
+    @property
+    def last_heard(self) -> float:
+        """`Clock.monotonic()` when bytes came last, of whatever frame: every one is life."""
+
+    async def recv_many(self) -> Sequence[Message]:
+        """Returns messages that have arrived, at least one: what `recv` would return in turn.
+
+        What arrives before the next call waits for it; when that is much, the peer is held back.
+        Cancelling loses none.
+
+        Raises:
+            SocketFailed: as `recv` does.
+        """
+
     async def recv(self) -> Message:
         """Returns the next message.
 
@@ -236,8 +250,8 @@ class PublishResult:
 class EventSink(Protocol):
     """Publishes events.
 
-    The events of one call are published in order. Calls that overlap have no order among
-    them: a caller keeps the events of one connection in one call at a time.
+    The events of one call are published in order. Calls that overlap have an order among them
+    only if `ordered`: otherwise a caller keeps the events of one connection in one call at a time.
     """
 
     @property
@@ -247,6 +261,15 @@ class EventSink(Protocol):
     @property
     def max_in_flight(self) -> int:
         """Calls at a time that make sense: 1 for an ordered batch RPC."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether calls that overlap are published in the order in which they began.
+
+        A call that then ends without having accepted everything, by whatever way, ends all calls
+        that began behind it; they accept nothing, and neither does a call that begins before all
+        of them have ended. So the caller may begin again with the first event not accepted.
+        """
 
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         """Publishes events in order, stopping at the first that is refused.

@@ -238,6 +238,11 @@ class Settings(BaseModel):
     ping_timeout_ms: Annotated[
         _Milliseconds, Key("PingTimeoutMs", "without a pong: the session is lost, milliseconds")
     ] = 20_000
+    socket_engine: Annotated[
+        Literal["driver", "client"],
+        BeforeValidator(_lower),
+        Key("SocketEngine", "what reads sockets: driver (fast), or client (the library's own)"),
+    ] = "driver"
     dials_in_parallel: Annotated[
         _Positive, Key("DialsInParallel", "dials at a time during recovery, to each host")
     ] = 64

@@ -228,5 +228,6 @@ def test_operators_find_every_metric_in_the_documentation(telemetry: Telemetry) 
         "websocketmanager_reconnects_total",
         "websocketmanager_messages_unrouted_total",
         "websocketmanager_connections",
+        "websocketmanager_publish_mode",
         "websocketmanager_ready",
     }

@@ -24,6 +24,8 @@ from tests.kit.raw_peer import (
 from websocketmanager.domain.failure import Failure, FailureKind
 from websocketmanager.domain.model import Kind, Message
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 #: Sent in front of every fault: it must be delivered.
 FIRST = Message(Kind.TEXT, b"before the fault")
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import struct
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
 
 from tests.kit.opening import MIB, dialer, failure_of, opened_by, target
 from tests.kit.peer import PeerSession, echo, running_peer
 from tests.kit.raw_peer import BINARY, CONT, PING, TEXT, RawSession, frame, running_raw_peer
-from websocketmanager.adapters.websocket.deflate import packing_room
-from websocketmanager.adapters.websocket.session import WebSocketSession
+from websocketmanager.adapters.websocket.deflate import ExactDeflate, packing_room
+from websocketmanager.adapters.websocket.dialer import Session
 from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.options import Compression
 from websocketmanager.ports import DialTarget
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 AGREED = "Sec-WebSocket-Extensions: permessage-deflate"
 LIMIT = 100_000
@@ -55,7 +63,7 @@ def noise(count: int) -> bytes:
 
 
 @asynccontextmanager
-async def told(*frames: bytes, extension: str = AGREED) -> AsyncIterator[WebSocketSession]:
+async def told(*frames: bytes, extension: str = AGREED) -> AsyncIterator[Session]:
     """Opens a session with a peer that sends these frames behind its handshake at once."""
 
     async def script(peer: RawSession) -> None:
@@ -255,6 +263,40 @@ async def test_what_is_not_packed_has_no_more_room(frames: list[bytes], extensio
         failure = await failure_of(session.recv())
         assert failure.kind is FailureKind.MESSAGE_TOO_BIG
         assert str(LIMIT) in failure.message
+
+
+def outcome(unpack: Callable[[], bytes]) -> bytes | str:
+    try:
+        return unpack()
+    except (PayloadTooBig, ProtocolError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def bare_block(data: bytes) -> bytes:
+    """Returns a stored block with nothing behind it (RFC 1951 §3.2.4), where a flush must be."""
+    return struct.pack("<BHH", 0, len(data), len(data) ^ 0xFFFF) + data
+
+
+def decoded(extension: ExactDeflate, given: Frame, room: int) -> bytes:
+    return bytes(extension.decode(given, max_size=room).data)
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_unpacking_at_once_is_what_decoding_frames_is(forgetful: bool) -> None:
+    """In its bytes and in the words of its refusals, on both sides of the limit."""
+    sizes = (0, 1, 100, *range(2020, 2050), 40_000)
+    for size, more, level in itertools.product(sizes, (-1, 0, 1, 1000), (0, 1, 9)):
+        limit = max(size + more, 1)
+        room = packing_room(limit)
+        agreed = PerMessageDeflate(forgetful, True, 15, 15)
+        first, second = ExactDeflate(agreed, room), ExactDeflate(agreed, room)
+        right = [pack(data, level) for data in (noise(size), bytes(size), b"")]
+        for packed in (*right, bare_block(noise(size)), b"\xff\xff"):
+            given = Frame(Opcode.BINARY, packed, rsv1=True)
+            expected = outcome(partial(decoded, first, given, limit + room))
+            assert outcome(partial(second.unpack, packed, limit)) == expected
+            if isinstance(expected, str):  # a connection ends there
+                first, second = ExactDeflate(agreed, room), ExactDeflate(agreed, room)
 
 
 async def bomb(peer: RawSession) -> None:

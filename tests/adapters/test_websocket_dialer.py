@@ -21,12 +21,14 @@ from tests.kit.opening import dialer, failure_of, opened, resolving, target
 from tests.kit.peer import echo, running_peer, silent
 from tests.kit.raw_peer import RawSession, black_hole_port, refusing_port, running_raw_peer
 from websocketmanager import __version__
-from websocketmanager.adapters.websocket.session import WebSocketSession
+from websocketmanager.adapters.websocket.dialer import Session
 from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import Kind
 from websocketmanager.domain.url_policy import AddressPolicy, parse_url
 from websocketmanager.errors import AddressRefused, InvalidArgument
 from websocketmanager.ports import DialTarget
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 async def never(_: object) -> list[str]:
@@ -342,7 +344,7 @@ async def test_an_answer_that_trickles_too_slowly_and_one_that_comes_late() -> N
 # --- cancelling ----------------------------------------------------------------------------------
 
 
-async def cancel(dialling: asyncio.Task[WebSocketSession]) -> None:
+async def cancel(dialling: asyncio.Task[Session]) -> None:
     dialling.cancel()
     await asyncio.wait([dialling])
     assert dialling.cancelled()
@@ -451,7 +453,7 @@ def test_the_targets_bounds_reach_the_library() -> None:
     async def build() -> None:
         from websocketmanager.adapters.websocket.connection import Connection
 
-        connection = Connection(DialTarget("ws://h/", 1.0, 2.0, 3))
+        connection = Connection(DialTarget("ws://h/", 1.0, 2.0, 3), ManualClock())
         assert connection.protocol.max_message_size == 3
         assert connection.close_timeout == 2.0
         assert connection.ping_interval is None

@@ -21,6 +21,8 @@ from tests.kit.raw_peer import RawSession, refusing_port, running_raw_peer
 from websocketmanager.adapters.websocket.failures import opening_failure, retry_after_seconds
 from websocketmanager.domain.failure import FailureKind
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 SECRET = "hunter2"
 
 

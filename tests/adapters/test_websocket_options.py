@@ -14,6 +14,8 @@ from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.options import TlsOptions
 from websocketmanager.ports import DialTarget
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 async def head_of(peer: RawSession) -> None:
     await peer.upgrade()

@@ -25,6 +25,8 @@ from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.handshake_rules import ProxyUrl
 from websocketmanager.domain.url_policy import AddressPolicy
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 #: Where a target "is": nobody listens there, and only a proxy's routes lead on to a peer. Whatever
 #: breaks, nothing leaves this machine.
 FAR = "127.8.8.8"

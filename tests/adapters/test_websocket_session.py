@@ -9,11 +9,14 @@ import struct
 import pytest
 
 from tests.kit.certificates import client_context, server_context
-from tests.kit.opening import MIB, failure_of, opened
-from tests.kit.peer import closing, echo, numbered, running_peer, silent
+from tests.kit.clock import ManualClock
+from tests.kit.opening import MIB, dialer, failure_of, opened, opened_by, target
+from tests.kit.peer import PeerSession, closing, echo, numbered, running_peer, silent
 from tests.kit.raw_peer import BINARY, CLOSE, PING, PONG, TEXT, RawSession, running_raw_peer
 from websocketmanager.domain.failure import Failure, FailureKind
 from websocketmanager.domain.model import Kind, Message
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 SIZES = [0, 1, 125, 126, 65535, 65536, MIB]
 BOUNDARIES = [0x0, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF]
@@ -293,15 +296,19 @@ async def test_close_is_bounded_when_the_peer_stopped_reading() -> None:
 
 
 async def test_close_needs_no_reader() -> None:
-    # More than the queue holds: reading is paused, and the peer's answer is behind the messages.
-    async with running_peer(numbered(5000)) as peer, opened(peer.url) as session:
-        while not session._connection.recv_messages.paused:
-            await session.ping()
+    # More than is read ahead: reading is paused, and the peer's answer is behind the messages.
+    async def behave(peer: PeerSession) -> None:
+        for number in range(100):
+            await peer.send(bytes([number]) * 60_000, Kind.BINARY)
+
+    async with running_peer(behave) as peer, opened(peer.url) as session:
+        while not session._connection.reading_paused:  # noqa: ASYNC110 - a socket makes it true
+            await asyncio.sleep(0)  # a pong would be behind the messages too
         async with asyncio.timeout(5):
             await session.close(1001, "stop")
         await peer.sessions[0].wait_closed()
         assert peer.sessions[0].close_code == 1001
-        assert await session.recv() == Message(Kind.TEXT, b"1")
+        assert await session.recv() == Message(Kind.BINARY, bytes(60_000))
 
 
 async def test_messages_on_their_way_at_close_are_received_up_to_a_bound() -> None:
@@ -380,7 +387,7 @@ async def test_facts_of_a_session() -> None:
     async with running_peer(silent) as peer, opened(peer.url) as session:
         assert session.address == f"127.0.0.1:{peer.port}"
         assert session.subprotocol == ""
-        assert repr(session) == f"<WebSocketSession 127.0.0.1:{peer.port} open>"
+        assert repr(session) == f"<{type(session).__name__} 127.0.0.1:{peer.port} open>"
 
 
 async def test_the_peer_sees_no_frame_that_was_not_asked_for() -> None:
@@ -396,3 +403,46 @@ async def test_the_peer_sees_no_frame_that_was_not_asked_for() -> None:
         await session.send(b"\x00", Kind.BINARY)
         await session.close(1000, "done")
         assert frames == [(BINARY, b"\x00"), (CLOSE, b"\x03\xe8done")]
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+
+async def test_recv_many_gives_every_message_once_and_in_order() -> None:
+    async with running_peer(numbered(5000)) as peer, opened(peer.url) as session:
+        received = [await session.recv(), await session.recv()]
+        while len(received) < 5000:
+            messages = await session.recv_many()
+            assert messages
+            received += messages
+            if len(received) < 5000:
+                received.append(await session.recv())
+        assert received == [Message(Kind.TEXT, b"%d" % number) for number in range(1, 5001)]
+        await session.close(1000, "")
+        failure = await failure_of(session.recv_many())
+        assert failure == await failure_of(session.recv())
+        assert failure.close_code == 1000
+
+
+async def test_whatever_the_peer_says_is_heard() -> None:
+    asked = asyncio.Event()
+
+    async def script(peer: RawSession) -> None:
+        await peer.upgrade()
+        await asked.wait()
+        await peer.send_frame(PING)
+        await peer.read_frame()
+        await peer.send_frame(TEXT, b"done")
+
+    clock = ManualClock()
+    async with (
+        running_raw_peer(script) as peer,
+        opened_by(dialer(clock=clock), target(peer.url)) as session,
+    ):
+        opened_at = session.last_heard
+        assert opened_at == clock.monotonic()
+        clock.advance(7)
+        assert session.last_heard == opened_at
+        asked.set()
+        await session.recv()
+        assert session.last_heard == opened_at + 7

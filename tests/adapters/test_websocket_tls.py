@@ -23,6 +23,8 @@ from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import Kind
 from websocketmanager.domain.options import TlsOptions
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 OTHER_CA = trustme.CA()
 CLIENT_CA = trustme.CA()
 KNOWN = resolving(feed_test=["127.0.0.1"])

@@ -16,6 +16,7 @@ from tests.kit.scripted_api import running_scripted_api
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
 from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
 from websocketmanager.embedded.server import EmbeddedApi, running_embedded_api
+from websocketmanager.embedded.sink import DirectEventSink
 from websocketmanager.ports import EventSink, StateStore
 
 #: Within the platform's rules, and outside of them.
@@ -75,8 +76,10 @@ async def memory_sink() -> AsyncIterator[SinkBench]:
 
 
 @asynccontextmanager
-async def scripted_sink() -> AsyncIterator[SinkBench]:
-    async with running_scripted_api() as server:
+async def scripted_sink(
+    *, batches: bool = False, streams: bool = False
+) -> AsyncIterator[SinkBench]:
+    async with running_scripted_api(batches=batches, streams=streams) as server:
         server.refused_topics.add(REFUSED_TOPIC)
         async with subscribed(server.port) as bench:
             yield bench
@@ -89,8 +92,18 @@ async def embedded_sink() -> AsyncIterator[SinkBench]:
 
 
 @asynccontextmanager
-async def subscribed(port: int) -> AsyncIterator[SinkBench]:
-    """Publishes through the adapter and reads TOPIC back as any subscriber would."""
+async def direct_sink() -> AsyncIterator[SinkBench]:
+    async with embedded_api() as server:
+        sink = DirectEventSink(
+            server.publisher, pubsub_name="pubsub", clock=ManualClock(), journal=RecordingJournal()
+        )
+        async with subscribed(server.port, sink) as bench:
+            yield bench
+
+
+@asynccontextmanager
+async def subscribed(port: int, sink: EventSink | None = None) -> AsyncIterator[SinkBench]:
+    """Publishes through the adapter or the sink; reads TOPIC back as any subscriber would."""
     async with (
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         open_api(port) as api,
@@ -113,7 +126,7 @@ async def subscribed(port: int) -> AsyncIterator[SinkBench]:
             return got
 
         try:
-            yield SinkBench(api, received)
+            yield SinkBench(sink or api, received)
         finally:
             stream.cancel()
 
@@ -125,6 +138,9 @@ STORES: dict[str, Callable[[], AbstractAsyncContextManager[StateStore]]] = {
 }
 SINKS: dict[str, Callable[[], AbstractAsyncContextManager[SinkBench]]] = {
     "memory": memory_sink,
-    "scripted": scripted_sink,
+    "unary": scripted_sink,
+    "batch": lambda: scripted_sink(batches=True),
+    "stream": lambda: scripted_sink(batches=True, streams=True),
     "embedded": embedded_sink,
+    "direct": direct_sink,
 }

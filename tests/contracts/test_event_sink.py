@@ -88,6 +88,6 @@ async def test_overlapping_calls_keep_the_order_within_each(bench: SinkBench) ->
 async def test_limits_are_positive_and_batch_or_parallel(bench: SinkBench) -> None:
     await publish_all(bench.sink, [event(TOPIC)])
 
-    limits = (bench.sink.max_batch, bench.sink.max_in_flight)
+    limits = (bench.sink.max_batch, bench.sink.max_in_flight, bench.sink.ordered)
 
-    assert limits in {(1024, 1), (1, 64)}
+    assert limits in {(1024, 1, False), (1024, 4, True), (1, 64, False)}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from websocketmanager.domain import envelope
 from websocketmanager.domain.envelope import StreamIdentity
@@ -138,3 +141,25 @@ def test_the_sdk_refuses_illegal_attributes() -> None:
             at=AT,
             data={},
         )
+
+
+@given(st.floats(-1e9, 1e11) | st.sampled_from([0.0, 0.9999995, 1.9999999, -0.25, -1e-7]))
+def test_a_timestamp_is_the_library_s(unix_seconds: float) -> None:
+    expected = datetime.fromtimestamp(unix_seconds, UTC)
+    assert datetime.fromisoformat(envelope.timestamp(unix_seconds)) == expected
+    assert len(envelope.timestamp(unix_seconds)) == len("2023-11-14T22:13:20.000000Z")
+
+
+def test_a_message_s_own_metadata_is_worked_out_on_request() -> None:
+    route = envelope.Route(Topic("a.b"), (("ce-source", "urn:x"),), id_prefix="c/1/2/")
+    event = envelope.MessageEvent(route, b"x", "text/plain", 2, 7, 0.5)
+
+    assert event.metadata == {
+        "ce-source": "urn:x",
+        "ce-id": "c/1/2/7",
+        "ce-time": "1970-01-01T00:00:00.500000Z",
+        "ce-datacontenttype": "text/plain",
+        "ce-sequence": "00000000000000000007",
+    }
+    assert (event.tag, envelope.event_time(event)) == (2, 0.5)
+    assert event != envelope.MessageEvent(route, b"x", "text/plain", 2, 7, 0.5)

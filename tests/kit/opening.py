@@ -11,8 +11,8 @@ import pytest
 
 from websocketmanager.adapters.system import SystemClock
 from websocketmanager.adapters.websocket import WebSocketDialer
+from websocketmanager.adapters.websocket.dialer import Engine, Session
 from websocketmanager.adapters.websocket.judging import system_resolver
-from websocketmanager.adapters.websocket.session import WebSocketSession
 from websocketmanager.domain.failure import Failure, SocketFailed
 from websocketmanager.domain.options import Compression, TlsOptions
 from websocketmanager.domain.url_policy import AddressPolicy
@@ -20,6 +20,13 @@ from websocketmanager.ports import Clock, DialTarget
 
 MIB = 1_048_576
 LOOPBACK = AddressPolicy.of(["127.0.0.0/8", "::1"])
+ENGINES: tuple[Engine, ...] = ("driver", "client")
+
+
+class Chosen:
+    """The engine of dialers that are made now; the fixture `engine` lets a module run with each."""
+
+    engine: Engine = "driver"
 
 
 def resolving(**answers: Sequence[str]) -> Callable[[str], Awaitable[Sequence[str]]]:
@@ -39,7 +46,11 @@ def dialer(
     resolver: Callable[[str], Awaitable[Sequence[str]]] | None = None,
 ) -> WebSocketDialer:
     return WebSocketDialer(
-        policy, clock or SystemClock(), tls=tls, resolver=resolver or system_resolver
+        policy,
+        clock or SystemClock(),
+        tls=tls,
+        resolver=resolver or system_resolver,
+        engine=Chosen.engine,
     )
 
 
@@ -77,7 +88,7 @@ async def opened(
     close_timeout_seconds: float = 10.0,
     max_message_bytes: int = 2 * MIB,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[WebSocketSession]:
+) -> AsyncIterator[Session]:
     """Dials, gives the session, drops it. Nothing may be left running behind."""
     dialled = target(
         url,
@@ -89,7 +100,7 @@ async def opened(
 
 
 @asynccontextmanager
-async def opened_by(dial: WebSocketDialer, dialled: DialTarget) -> AsyncIterator[WebSocketSession]:
+async def opened_by(dial: WebSocketDialer, dialled: DialTarget) -> AsyncIterator[Session]:
     """Dials, gives the session, drops it."""
     session = await dial.dial(dialled)
     try:

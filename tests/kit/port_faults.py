@@ -132,6 +132,10 @@ class FaultyEventSink:
     def max_in_flight(self) -> int:
         return self._inner.max_in_flight
 
+    @property
+    def ordered(self) -> bool:
+        return self._inner.ordered
+
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         async def act() -> PublishResult:
             scripted = self._faults.next_answer("publish")

@@ -14,7 +14,7 @@ Trouble, decided per call by `api.script` (a function, None for none):
     api.delay_seconds = 0.05                          # a distant API
     hold = api.hold("State.SaveState"); await hold.arrived.wait(); hold.release()
     await api.go_away(); await api.come_back()        # same port, same data, keys unregistered
-    running_scripted_api(batches=True)                # and the additive PublishEvents, if wanted
+    running_scripted_api(batches=True, streams=True)  # and the additive RPCs, if wanted
 
 Operations are spelled `Service.Rpc`. A retried call that had its effect shows twice.
 """
@@ -127,6 +127,7 @@ class ScriptedApi:
         conflict_as_status: a stale etag answers OK with status CONFLICT instead of ABORTED.
         omit_status: success is told by an answer without status message.
         batches: serve `Pubsub.PublishEvents` too; read when the server starts.
+        streams: likewise `Pubsub.PublishStream`, of which every batch counts as a call.
     """
 
     def __init__(self, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -142,6 +143,7 @@ class ScriptedApi:
         self.conflict_as_status = False
         self.omit_status = False
         self.batches = False
+        self.streams = False
         self._max_message_bytes = max_message_bytes
         self._holds: dict[str, list[Hold]] = {}
         self._subscribers: dict[str, list[asyncio.Queue[pb.PubsubSubscribeResponse]]] = {}
@@ -221,13 +223,33 @@ class ScriptedApi:
         self._publish(request)
         return pb.PublishResponse(status=self._ok())
 
-    async def _publish_events(self, request: pb.PublishEventsRequest, context: _Context) -> Any:
+    async def _publish_events(self, request: Any, context: _Context) -> Any:
         for index, event in enumerate(request.events):
             if event.topic in self.refused_topics:
                 status = pb.StatusResponse(success=False, status="ERROR", message="topic refused")
                 return pb.PublishEventsResponse(published=index, status=status)
             self._publish(event)
         return pb.PublishEventsResponse(published=len(request.events), status=self._ok())
+
+    async def _publish_stream(self, _: object, context: _Context) -> None:
+        stops = 0
+        while isinstance(batch := await context.read(), pb.PublishBatch):
+            trouble = await self._admit("Pubsub.PublishStream", batch, context)
+            ack = pb.PublishAck(number=batch.number)
+            if batch.stops != stops:
+                ack.status.CopyFrom(pb.StatusResponse(status="SKIPPED"))
+            elif trouble is None or trouble.after:
+                answer = await self._publish_events(batch, context)
+                ack.published = answer.published
+                if answer.HasField("status"):
+                    ack.status.CopyFrom(answer.status)
+            if trouble is not None:
+                if trouble.code is not None:
+                    await context.abort(trouble.code, trouble.message)
+                ack.published = 0
+                ack.status.CopyFrom(pb.StatusResponse(status=trouble.status))
+            stops += ack.published < len(batch.events) and batch.stops == stops
+            await context.write(ack)
 
     async def _save_state(self, request: pb.SaveStateRequest, context: _Context) -> Any:
         if request.etag and self.values.get(request.key, ("", ""))[1] != request.etag:
@@ -349,6 +371,12 @@ class ScriptedApi:
                 pb.PublishEventsRequest,
                 pb.PublishEventsResponse,
             )
+        if self.streams:
+            pubsub["PublishStream"] = grpc.stream_stream_rpc_method_handler(
+                self._publish_stream,
+                request_deserializer=pb.PublishBatch.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
         acts: dict[str, Callable[[Any, _Context], Any]] = {
             "SaveState": self._save_state,
             "GetState": self._get_state,
@@ -370,11 +398,15 @@ class ScriptedApi:
 
 @asynccontextmanager
 async def running_scripted_api(
-    *, port: int = 0, max_message_bytes: int = MAX_MESSAGE_BYTES, batches: bool = False
+    *,
+    port: int = 0,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    batches: bool = False,
+    streams: bool = False,
 ) -> AsyncIterator[ScriptedApi]:
     """Serves a scripted API on 127.0.0.1 for the length of a block; port 0: any free one."""
     api = ScriptedApi(max_message_bytes=max_message_bytes)
-    api.batches = batches
+    api.batches, api.streams = batches, streams
     api.port = port
     await api.come_back()
     try:

@@ -32,6 +32,7 @@ class ScriptedSocket:
         answers_pings: whether a pong comes.
         answers_close: whether the peer answers a closing handshake.
         takes_messages: whether the peer reads what is sent.
+        last_heard: when bytes came last; the test sets it.
     """
 
     def __init__(self, address: str = "192.0.2.1:443", subprotocol: str = "") -> None:
@@ -42,6 +43,7 @@ class ScriptedSocket:
         self.answers_pings = True
         self.answers_close = True
         self.takes_messages = True
+        self.last_heard = 0.0
         self._address = address
         self._subprotocol = subprotocol
         self._incoming: deque[Message] = deque()
@@ -97,6 +99,11 @@ class ScriptedSocket:
             self._arrived.clear()
             await self._arrived.wait()
         return self._incoming.popleft()
+
+    async def recv_many(self) -> list[Message]:
+        messages = [await self.recv(), *self._incoming]
+        self._incoming.clear()
+        return messages
 
     async def send(self, data: bytes, kind: Kind) -> None:
         if not self.takes_messages:

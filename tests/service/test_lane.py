@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -396,33 +397,247 @@ async def test_waiting_for_the_end_waits_for_gated_and_held_events_too() -> None
         await waiting
 
 
+# --- a sink that keeps calls in order -----------------------------------------------------------
+
+
+class OrderedSink:
+    """Ends calls when the test says so, in the order in which they began.
+
+    `ports.EventSink.ordered`: after one that is not accepted whole, those behind accept nothing.
+    """
+
+    def __init__(self, *, max_batch: int = 2, max_in_flight: int = 4) -> None:
+        self.max_batch = max_batch
+        self.max_in_flight = max_in_flight
+        self.ordered = True
+        self.calls: list[list[Event]] = []
+        self.published: list[Event] = []
+        self._answers: deque[asyncio.Future[PublishResult]] = deque()
+
+    async def publish(self, events: Sequence[Event]) -> PublishResult:
+        self.calls.append(list(events))
+        answer: asyncio.Future[PublishResult] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        result = await answer
+        self.published += events[: result.accepted]
+        return result
+
+    def data(self) -> list[list[bytes]]:
+        """Returns the data of all calls so far."""
+        return [[event.data for event in call] for call in self.calls]
+
+    async def end(self, *results: PublishResult | Exception) -> None:
+        """Ends the oldest calls so."""
+        for result in results:
+            answer = self._answers.popleft()
+            if isinstance(result, PublishResult):
+                answer.set_result(result)
+            else:
+                answer.set_exception(result)
+        await wait_quiet()
+
+    async def accept_all(self) -> None:
+        """Accepts whatever comes until nothing does."""
+        while self._answers:
+            await self.end(PublishResult(len(self.calls[-len(self._answers)])))
+
+
+ALL = PublishResult(2)
+NOTHING = PublishResult(0)
+REFUSED = Refusal(definite=True, problem="scripted")
+
+
+async def test_calls_on_an_ordered_sink_follow_one_another_without_waiting() -> None:
+    sink = OrderedSink()
+    async with running(sink) as track:
+        feed, owner = track.feed()
+        push(feed, *events("a.b", [b"%d" % n for n in range(12)]))
+        await wait_quiet()
+        assert sink.data() == [[b"0", b"1"], [b"2", b"3"], [b"4", b"5"], [b"6", b"7"]]
+        oldest = track.lane.oldest(feed)
+        assert oldest is not None
+        assert oldest.data == b"0"
+
+        await sink.end(ALL)
+        assert sink.data()[4:] == [[b"8", b"9"]]
+        await sink.accept_all()
+
+        assert owner.accepted_events == sink.published
+        assert (feed.load, track.lane.pending) == (0, 0)
+
+
+async def test_what_is_behind_a_refused_event_comes_back_and_goes_again() -> None:
+    sink = OrderedSink()
+    async with running(sink) as track:
+        feed, owner = track.feed(Owner(wants_discard=False))
+        other, _ = track.feed()
+        push(feed, *events("a.b", [b"1", b"2", b"3", b"4"]))
+        push(other, *events("a.c", [b"x", b"y"]))
+        await wait_quiet()
+        before = len(sink.calls)
+
+        await sink.end(PublishResult(1, REFUSED))
+        push(feed, *events("a.b", [b"5"], first=5))
+        await wait_quiet()
+        assert len(sink.calls) == before  # nothing begins until all are back
+        await sink.end(*[NOTHING] * (before - 1))
+        await sink.accept_all()
+
+        assert ids(owner.refused_events) == ["2"]
+        assert [e.data for e in sink.published if e.route.topic == "a.b"] == [
+            b"1",
+            b"3",
+            b"4",
+            b"5",
+        ]
+        assert [e.data for e in sink.published if e.route.topic == "a.c"] == [b"x", b"y"]
+
+
+async def test_a_call_that_ends_at_once_lets_none_begin_that_was_to_follow() -> None:
+    published: list[bytes] = []
+
+    class Prompt(MemoryEventSink):
+        async def publish(self, events: Sequence[Event]) -> PublishResult:
+            if events[0].data == b"1":
+                return PublishResult(0, REFUSED)
+            published.extend(event.data for event in events)
+            return PublishResult(len(events))
+
+    async with running(Prompt(max_batch=2, max_in_flight=4, ordered=True)) as track:
+        feed, owner = track.feed(Owner(wants_discard=False))
+        push(feed, *events("a.b", [b"1", b"2", b"3", b"4", b"5"]))
+        await track.drained()
+
+        assert ids(owner.refused_events) == ["1"]
+        assert published == [b"2", b"3", b"4", b"5"]
+
+
+async def test_a_refused_topic_takes_along_what_had_flown_behind() -> None:
+    sink = OrderedSink()
+    async with running(sink) as track:
+        feed, owner = track.feed()
+        bad = events("a.bad", [b"1", b"2", b"3"])
+        push(feed, *bad, *events("a.b", [b"4"], first=4))
+        await wait_quiet()
+
+        await sink.end(PublishResult(0, REFUSED), NOTHING)
+        await sink.end(PublishResult(1))
+
+        assert owner.refused_events == bad[:1]
+        assert owner.discarded_events == bad[1:]
+        assert [event.data for event in sink.published] == [b"4"]
+        assert track.lane.pending == 0
+
+
+async def test_an_outage_of_an_ordered_sink_is_told_once_and_loses_nothing() -> None:
+    sink = OrderedSink()
+    async with running(sink) as track:
+        feed, owner = track.feed()
+        push(feed, *events("a.b", [b"1", b"2", b"3", b"4"]))
+        await wait_quiet()
+        for _ in range(6):
+            await sink.end(DOWN, NOTHING)
+            begun = len(sink.calls)
+            push(feed, *events("a.b", [b"5"], first=5)[: not feed.events])
+            await wait_quiet()
+            assert len(sink.calls) == begun  # it rests
+            await track.clock.wait_for_timeout()
+            track.clock.advance(2.0)
+            await wait_quiet()
+            assert len(sink.calls) == begun + 2
+            assert sink.data()[-2] == [b"1", b"2"]
+        await sink.end(ALL, ALL)
+
+        assert owner.accepted_events == sink.published
+        assert len(track.journal.of(PublishingStalled)) == 1
+        assert len(track.journal.of(PublishingResumed)) == 1
+
+
+async def test_an_ordered_sink_s_failure_without_reason_holds_its_feed_alone() -> None:
+    sink = OrderedSink(max_batch=10)
+    async with running(sink) as track:
+        feed, owner = track.feed()
+        other, _ = track.feed()
+        push(feed, *events("a.b", [b"1", b"2"]))
+        push(other, *events("a.c", [b"x"]))
+        await wait_quiet()
+        await sink.end(UNSURE)
+        assert sink.data()[-1] == [b"x"]
+        await sink.end(PublishResult(1))
+
+        await track.clock.wait_for_timeout()
+        track.clock.advance(5.0)
+        await wait_quiet()
+        await sink.end(ALL)
+
+        assert ids(owner.accepted_events) == ["1", "2"]
+
+
+async def test_cancelling_gives_back_all_that_had_flown_in_its_order() -> None:
+    sink = OrderedSink()
+    track = Track(sink)
+    feed, _ = track.feed()
+    task = asyncio.create_task(track.lane.run())
+    push(feed, *events("a.b", [b"%d" % n for n in range(9)]))
+    await wait_quiet()
+    assert len(sink.calls) == 4
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert [event.data for event in feed.events] == [b"%d" % n for n in range(9)]
+    assert track.lane.pending == 9
+
+
 # --- any sink ---------------------------------------------------------------------------------
 
 
 class AnySink:
     """Follows a list of behaviours, then accepts everything."""
 
-    def __init__(self, behaviours: list[str], max_batch: int, max_in_flight: int) -> None:
+    def __init__(
+        self, behaviours: list[str], max_batch: int, max_in_flight: int, ordered: bool
+    ) -> None:
         self.behaviours = behaviours[::-1]
         self.max_batch = max_batch
         self.max_in_flight = max_in_flight
+        self.ordered = ordered
+        self.stopped = False
+        self.line = asyncio.Lock()
         self.published: list[Event] = []
         self.in_flight: set[str] = set()
         self.calls = 0
 
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         topics = {event.metadata["ce-feed"] for event in events}
-        assert not topics & self.in_flight, "two calls with one feed"
+        if not self.ordered:
+            assert not topics & self.in_flight, "two calls with one feed"
         assert 0 < len(events) <= self.max_batch
         self.in_flight |= topics
         self.calls += 1
         assert self.calls <= self.max_in_flight
         try:
+            if self.ordered:
+                return await self._in_line(events)
             await asyncio.sleep(0)
             return self._answer(events)
         finally:
             self.calls -= 1
             self.in_flight -= topics
+
+    async def _in_line(self, events: Sequence[Event]) -> PublishResult:
+        """Answers behind the calls that began before; nothing once one of them stopped."""
+        if not self.calls - 1:
+            self.line = asyncio.Lock()
+            self.stopped = False
+        line = None if self.stopped else self.line
+        async with line or asyncio.Lock():
+            await asyncio.sleep(0)
+            if line is None or self.stopped:
+                return PublishResult(0)
+            self.stopped = True  # also by an error
+            result = self._answer(events)
+            self.stopped = result.accepted < len(events)
+            return result
 
     def _answer(self, events: Sequence[Event]) -> PublishResult:
         behaviour = self.behaviours.pop() if self.behaviours else "accept"
@@ -460,17 +675,28 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(
     plan=plans,
     behaviours=st.lists(st.sampled_from(BEHAVIOURS), max_size=30),
-    bounds=st.sampled_from([(1, 64), (1, 1), (7, 1), (1024, 1), (3, 2)]),
+    bounds=st.sampled_from(
+        [
+            (1, 64, False),
+            (1, 1, False),
+            (7, 1, False),
+            (1024, 1, False),
+            (3, 2, False),
+            (1024, 4, True),
+            (2, 4, True),
+            (3, 2, True),
+        ]
+    ),
     discards=st.booleans(),
 )
 def test_any_sink_gets_everything_in_order(
     plan: list[tuple[str, int, int]],
     behaviours: list[str],
-    bounds: tuple[int, int],
+    bounds: tuple[int, int, bool],
     discards: bool,
 ) -> None:
     async def play() -> None:

@@ -64,11 +64,13 @@ class MemoryEventSink:
         refused_topics: Container[str] = frozenset(),
         max_batch: int = 1024,
         max_in_flight: int = 1,
+        ordered: bool = False,
     ) -> None:
         self.events: list[Event] = []
         self.refused_topics = refused_topics
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
+        self._ordered = ordered
 
     @property
     def max_batch(self) -> int:
@@ -79,6 +81,11 @@ class MemoryEventSink:
     def max_in_flight(self) -> int:
         """Calls at a time that make sense."""
         return self._max_in_flight
+
+    @property
+    def ordered(self) -> bool:
+        """Whether calls that overlap keep their order: no call here ever waits for anything."""
+        return self._ordered
 
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         """Accepts events in order, stopping at the first on a refused topic."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -19,19 +20,28 @@ from websocketmanager.terminal.preflight import check_api, check_ports
 
 @cli.command()
 @with_own_settings()
-def serve(source: Source) -> None:
-    """Runs the service; needs a virtufin-api."""
+def serve(
+    source: Source,
+    embedded_api: Annotated[
+        bool, typer.Option("--embedded-api", help="run the embedded API too, in this process")
+    ] = False,
+) -> None:
+    """Runs the service; needs a virtufin-api, or has one in its own process."""
     settings = source.settings()
-    check_api(settings)
-    check_ports(
+    ports = [
         (settings.bind_host, settings.http_port, "--http-port"),
         (settings.bind_host, settings.grpc_port, "--grpc-port"),
-    )
+    ]
+    if embedded_api:
+        ports.append((settings.bind_host, settings.api_grpc_port, "--api-grpc-port"))
+    else:
+        check_api(settings)
+    check_ports(*ports)
 
-    run(_serve(settings, source.environ))
+    run(_serve(settings, source.environ, embedded_api=embedded_api))
 
 
-async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
+async def _serve(settings: Settings, environ: Mapping[str, str], *, embedded_api: bool) -> None:
     # Here, because clients start in half the time without them.
     from websocketmanager.adapters.telemetry import configure_logging  # noqa: PLC0415
     from websocketmanager.app import running_app  # noqa: PLC0415
@@ -40,7 +50,15 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
     stop = Stop()
     stop.listen()
     # A part that fails by itself cancels the block, and leaving it raises the cause.
-    async with running_app(settings, environ=environ) as app:
+    async with AsyncExitStack() as stack:
+        if embedded_api:
+            from websocketmanager.dev import running_app_with_api  # noqa: PLC0415
+
+            both = running_app_with_api(settings, environ=environ, log=sys.stderr)
+            app, running = await stack.enter_async_context(both)
+            stderr_line(_embedded_at(running.address, settings))
+        else:
+            app = await stack.enter_async_context(running_app(settings, environ=environ))
         await stop.asked.wait()
         app.stop_reason = stop.reason
     if app.dropped:
@@ -50,6 +68,10 @@ async def _serve(settings: Settings, environ: Mapping[str, str]) -> None:
         )
         stderr_line("next:  allow more with --shutdown-grace-seconds, and look after the API")
         raise typer.Exit(Exit.FAILED)
+
+
+def _embedded_at(address: str, settings: Settings) -> str:
+    return f"virtufin-api (embedded) at {address}, state in {settings.database}"
 
 
 @cli.command()
@@ -73,9 +95,7 @@ def api(source: Source) -> None:
         stop = Stop()
         stop.listen()
         async with running_api(settings, environ=source.environ, log=sys.stderr) as running:
-            stderr_line(
-                f"virtufin-api (embedded) at {running.address}, state in {settings.database}"
-            )
+            stderr_line(_embedded_at(running.address, settings))
             await stop.asked.wait()
 
     run(work())

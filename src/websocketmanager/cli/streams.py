@@ -116,7 +116,7 @@ def tail(
 ) -> None:
     """Prints the events of a topic as they come, or the messages of one connection.
 
-    A topic is read through the API's Subscribe; --connection asks the service, which shows what
+    A topic is read through the API; --connection asks the service, which shows what
     it can without slowing the connection, and says how much it skipped.
     """
     if bool(topic) == bool(connection):

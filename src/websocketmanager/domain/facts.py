@@ -336,7 +336,10 @@ class BreakerChanged(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PublishModeChosen(Fact):
-    """Which publish RPC the API has: batch (PublishEvents) or unary (PublishEvent)."""
+    """How events reach the API.
+
+    By stream (PublishStream), batch (PublishEvents), unary (PublishEvent), or direct: a call.
+    """
 
     SENTENCE = "publishing by {mode}"
     mode: str

@@ -83,15 +83,26 @@ class Subscription:
         self._waiting_bytes -= size
         return taken
 
-    def offer(self, event: bytes) -> bool:
-        """Queues an event; False, and nothing done, when it does not fit."""
+    def offer(self, events: Sequence[bytes], size: int) -> bool:
+        """Queues events of `size` bytes together; False when not all of them fit."""
+        waiting, limits = self._waiting, self._limits
+        total = self._waiting_bytes + size
+        fit = total <= limits.max_bytes and len(waiting) + len(events) <= limits.max_events
+        if fit:
+            waiting.extend(events)
+            self._waiting_bytes = total
+        else:
+            fit = all(self._offer_one(event) for event in events)
+        self._changed.set()
+        return fit
+
+    def _offer_one(self, event: bytes) -> bool:
         waiting = self._waiting
         size = self._waiting_bytes + len(event)
         if waiting and (len(waiting) >= self._limits.max_events or size > self._limits.max_bytes):
             return False
         waiting.append(event)
         self._waiting_bytes = size
-        self._changed.set()
         return True
 
     def finish(self, reason: End) -> None:
@@ -141,13 +152,22 @@ class Fanout:
         for subscription in tuple(self._subscriptions.values()):
             self._end(subscription, End.STOPPING)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is delivered any more."""
+        return self._stopped
+
     def has_subscribers(self, topic: str) -> bool:
         """Says whether an event on this topic would go anywhere."""
         return topic in self._by_topic
 
-    def publish(self, topic: str, event: bytes) -> None:
-        """Queues an event for all subscribers of the topic and cuts those that are full."""
-        slow = [s for s in self._by_topic.get(topic, ()) if not s.offer(event)]
+    def publish(self, topic: str, events: Sequence[bytes]) -> None:
+        """Queues events for all subscribers of the topic and cuts those that are full."""
+        subscribers = self._by_topic.get(topic)
+        if not subscribers:
+            return
+        size = sum(map(len, events))
+        slow = [s for s in subscribers if not s.offer(events, size)]
         for subscription in slow:  # apart: ending them changes the list above
             waiting = subscription.waiting
             self._end(subscription, End.TOO_SLOW)

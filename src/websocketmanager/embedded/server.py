@@ -19,14 +19,10 @@ from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
 from websocketmanager._proto.virtufin_api._pool import POOL
 from websocketmanager.domain.facts import RpcCrashed
 from websocketmanager.embedded.fanout import Fanout, QueueLimits
-from websocketmanager.embedded.servicer import (
-    Context,
-    PubsubServicer,
-    ScenarioRegistry,
-    StateServicer,
-    TopicRules,
-)
+from websocketmanager.embedded.publisher import Publisher
+from websocketmanager.embedded.servicer import Context, PubsubServicer, StateServicer
 from websocketmanager.embedded.store import opened_store
+from websocketmanager.embedded.topics import ScenarioRegistry, TopicJudge, TopicRules
 from websocketmanager.errors import (
     ApiError,
     ApiUnavailable,
@@ -66,10 +62,12 @@ class EmbeddedApi:
     Attributes:
         port: where it listens.
         address: `host:port` to dial; IPv6 in brackets.
+        publisher: what publishing comes to, for who lives in the same event loop.
     """
 
     port: int
     address: str
+    publisher: Publisher
 
 
 @asynccontextmanager
@@ -113,14 +111,11 @@ async def running_embedded_api(
     async with opened_store(database) as store:
         fanout = Fanout(queue_limits or QueueLimits(), journal)
         state = StateServicer(store, services)
-        pubsub = PubsubServicer(
-            fanout,
-            ScenarioRegistry(store, services),
-            topic_rules=topic_rules,
-            max_message_bytes=max_message_bytes,
-            clock=clock,
-            dice=dice,
+        judge = TopicJudge(ScenarioRegistry(store, services), topic_rules)
+        publisher = Publisher(
+            fanout, judge, max_message_bytes=max_message_bytes, clock=clock, dice=dice
         )
+        pubsub = PubsubServicer(publisher, fanout, judge, dice=dice)
         door = _Door(api_key or None, journal)
         server = grpc.aio.server(
             options=[
@@ -135,9 +130,10 @@ async def running_embedded_api(
         bound = _bind(server, host, port)
         await server.start()
         try:
-            yield EmbeddedApi(port=bound, address=_address(host, bound))
+            yield EmbeddedApi(port=bound, address=_address(host, bound), publisher=publisher)
         finally:
             fanout.stop()
+            pubsub.stop()
             await health_servicer.enter_graceful_shutdown()
             await server.stop(stop_grace_seconds)
 
@@ -183,14 +179,19 @@ def _rpcs(
     door: _Door,
     service: str,
     *,
-    unary: Mapping[str, tuple[type[Message], Behaviour[Any, Message]]],
+    unary: Mapping[str, tuple[type[Message] | None, Behaviour[Any, Message]]],
     streams: Mapping[str, tuple[type[Message], Behaviour[Any, None]]] | None = None,
+    dialogues: Mapping[str, Behaviour[Any, None]] | None = None,
 ) -> grpc.GenericRpcHandler[Any, Any]:
-    """Returns the handlers of one service; streams write bytes that are serialised already."""
+    """Returns the handlers of one service.
+
+    A behaviour without a request type gets the bytes, as dialogues do, which read from their
+    context; streams write bytes that are serialised already.
+    """
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             door.guard(f"{service}.{name}", behaviour),
-            request_deserializer=request.FromString,
+            request_deserializer=request.FromString if request else None,
             response_serializer=_serialised,
         )
         for name, (request, behaviour) in unary.items()
@@ -199,11 +200,15 @@ def _rpcs(
         handlers[name] = grpc.unary_stream_rpc_method_handler(
             door.guard(f"{service}.{name}", stream), request_deserializer=request.FromString
         )
+    for name, dialogue in (dialogues or {}).items():
+        handlers[name] = grpc.stream_stream_rpc_method_handler(
+            door.guard(f"{service}.{name}", dialogue), response_serializer=_serialised
+        )
     return grpc.method_handlers_generic_handler(f"virtufin.{service}", handlers)
 
 
 def _state_rpcs(servicer: StateServicer, door: _Door) -> grpc.GenericRpcHandler[Any, Any]:
-    unary: dict[str, tuple[type[Message], Behaviour[Any, Message]]] = {
+    unary: dict[str, tuple[type[Message] | None, Behaviour[Any, Message]]] = {
         "SaveState": (pb.SaveStateRequest, servicer.save_state),
         "GetState": (pb.GetStateRequest, servicer.get_state),
         "GetAllState": (pb.GetAllStateRequest, servicer.get_all_state),
@@ -214,16 +219,17 @@ def _state_rpcs(servicer: StateServicer, door: _Door) -> grpc.GenericRpcHandler[
 
 
 def _pubsub_rpcs(servicer: PubsubServicer, door: _Door) -> grpc.GenericRpcHandler[Any, Any]:
-    unary: dict[str, tuple[type[Message], Behaviour[Any, Message]]] = {
-        "PublishEvent": (pb.PublishRequest, servicer.publish_event),
-        "PublishEvents": (pb.PublishEventsRequest, servicer.publish_events),
+    unary: dict[str, tuple[type[Message] | None, Behaviour[Any, Message]]] = {
+        "PublishEvent": (None, servicer.publish_event),
+        "PublishEvents": (None, servicer.publish_events),
         "Unsubscribe": (pb.UnsubscribeRequest, servicer.unsubscribe),
     }
     streams: dict[str, tuple[type[Message], Behaviour[Any, None]]] = {
         "Subscribe": (pb.PubsubSubscribeRequest, servicer.subscribe),
         "SubscribeEvents": (pb.SubscribeEventsRequest, servicer.subscribe_events),
     }
-    return _rpcs(door, "Pubsub", unary=unary, streams=streams)
+    dialogues: dict[str, Behaviour[Any, None]] = {"PublishStream": servicer.publish_stream}
+    return _rpcs(door, "Pubsub", unary=unary, streams=streams, dialogues=dialogues)
 
 
 def _serialised(message: Message) -> bytes:

@@ -1,50 +1,34 @@
-"""The RPCs of State and Pubsub: judge, ask the store or the fanout, answer.
+"""The RPCs of State and Pubsub: judge, ask the store, the publisher or the fanout, answer.
 
-Published events are not rebuilt: `PublishRequest` and `PubsubSubscribeResponse` agree in their
-first three fields, so a delivery is the request's bytes followed by message id and timestamp,
-serialised once for all subscribers.
+What is published comes in as bytes and is read twice: once to check it and to see its topics, once
+as a list of bytes that go on as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+import asyncio
+from collections.abc import Collection
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
-from websocketmanager.domain.envelope import timestamp
-from websocketmanager.domain.topics import (
-    Accepted,
-    NeedsScenario,
-    Refused,
-    judge_topic,
-    scenario_is_active,
-    scenario_key,
-    scenario_refusal,
-)
 from websocketmanager.embedded.fanout import End, Fanout, Subscription
+from websocketmanager.embedded.publisher import Published, Publisher
 from websocketmanager.embedded.store import Store
+from websocketmanager.embedded.topics import TopicJudge
 from websocketmanager.errors import Fault, InvalidArgument
-from websocketmanager.ports import Clock, Dice
+from websocketmanager.ports import Dice
 
-TopicRules = Literal["platform", "any"]
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+M = TypeVar("M", bound=Message)
 
 #: Initial metadata of a subscription's stream: the id that `Unsubscribe` takes.
 SUBSCRIPTION_ID: Final = "subscription-id"
 #: What one message of a `SubscribeEvents` stream holds at most.
 _MAX_EVENTS: Final = 1024
 _MAX_BYTES: Final = 1024 * 1024
-#: Service whose record of a scenario decides when several services hold one.
-_SCENARIO_SERVICE: Final = "scenario"
-#: Hexadecimal digits of a message's number, as `_delivery` spells it.
-_ID_DIGITS: Final = 16
-
-# Tags of length-delimited fields: number << 3 | 2.
-_EVENTS_TAG: Final = b"\x0a"
-_MESSAGE_ID_TAG: Final = b"\x22"
-_TIMESTAMP_TAG: Final = b"\x2a"
 
 
 class StateServicer:
@@ -111,47 +95,75 @@ class StateServicer:
 
 
 class PubsubServicer:
-    """Publishes and delivers events, by the topic rules."""
+    """Publishes and delivers events."""
 
     def __init__(
-        self,
-        fanout: Fanout,
-        scenarios: ScenarioRegistry,
-        *,
-        topic_rules: TopicRules,
-        max_message_bytes: int,
-        clock: Clock,
-        dice: Dice,
+        self, publisher: Publisher, fanout: Fanout, judge: TopicJudge, *, dice: Dice
     ) -> None:
+        self._publisher = publisher
         self._fanout = fanout
-        self._scenarios = scenarios
-        self._topic_rules = topic_rules
-        self._max_message_bytes = max_message_bytes
-        self._clock = clock
+        self._judge = judge
         self._dice = dice
-        # 64 random bits for this process, then a number: unique without dice per message.
-        prefix = dice.token_bytes(8).hex().encode()
-        id_size = len(prefix) + _ID_DIGITS
-        self._id_head = _MESSAGE_ID_TAG + _varint(id_size) + prefix
-        self._number = 0
+        #: Publishing streams that wait for their next batch.
+        self._listening: set[asyncio.Timeout] = set()
 
-    async def publish_event(self, request: pb.PublishRequest, _: Context) -> pb.PublishResponse:
+    def stop(self) -> None:
+        """Ends publishing streams, each when its batch is acknowledged."""
+        for scope in self._listening:
+            scope.reschedule(asyncio.get_running_loop().time())
+
+    async def publish_event(self, body: bytes, _: Context) -> pb.PublishResponse:
         """Queues the event for every subscriber of its topic."""
-        problem = (await self._publish([request]))[1]
-        if problem is not None:
-            raise InvalidArgument(problem)
+        topic = _checked(pb.CheckedRequest, body).topic
+        published = await self._publisher.publish([topic], [body])
+        if published.fault is not None:
+            raise InvalidArgument(published.fault)
         return pb.PublishResponse(status=_ok())
 
-    async def publish_events(
-        self, request: pb.PublishEventsRequest, _: Context
-    ) -> pb.PublishEventsResponse:
+    async def publish_events(self, body: bytes, _: Context) -> pb.PublishEventsResponse:
         """Publishes in order and stops at the first event that is refused."""
-        published, problem = await self._publish(request.events)
-        status = _ok()
-        if problem is not None:
-            at = Fault(f"events[{published}].{problem.path}", problem.problem)
-            status = pb.StatusResponse(status="ERROR", message=f"INVALID_ARGUMENT: {at}")
-        return pb.PublishEventsResponse(published=published, status=status)
+        published = await self._publish(body, _checked(pb.SerialisedBatch, body))
+        status = _stopped(published)
+        return pb.PublishEventsResponse(published=published.count, status=status)
+
+    async def publish_stream(self, _: object, context: Context) -> None:
+        """Publishes batches in order and acknowledges each; see `PublishBatch`."""
+        last = stops = 0
+        while isinstance(body := await self._next_batch(context), bytes):
+            batch = _checked(pb.SerialisedBatch, body)
+            last += 1
+            if batch.number != last:
+                problem = f"{last} is due, and {batch.number} came"
+                raise InvalidArgument(Fault("number", problem))
+            if batch.stops != stops:
+                _checked(pb.CheckedBatch, body)
+                status = pb.StatusResponse(status="SKIPPED", message="behind one that stopped")
+                await context.write(pb.PublishAck(number=last, status=status))
+                continue
+            published = await self._publish(body, batch)
+            stops += published.fault is not None
+            await context.write(
+                pb.PublishAck(number=last, published=published.count, status=_stopped(published))
+            )
+
+    async def _next_batch(self, context: Context) -> object:
+        """Returns the next batch, or gRPC's sign that there is none."""
+        if not self._publisher.stopped:
+            try:
+                async with asyncio.timeout(None) as scope:
+                    self._listening.add(scope)
+                    try:
+                        return await context.read()
+                    finally:
+                        self._listening.discard(scope)
+            except TimeoutError:
+                pass  # `stop` was called
+        return await context.abort(grpc.StatusCode.UNAVAILABLE, "the API is stopping")
+
+    async def _publish(self, body: bytes, batch: pb.SerialisedBatch) -> Published:
+        """Publishes the events of a batch."""
+        topics = [event.topic for event in _checked(pb.CheckedBatch, body).events]
+        return await self._publisher.publish(topics, list(batch.events))
 
     async def subscribe(self, request: pb.PubsubSubscribeRequest, context: Context) -> None:
         """Delivers one event to a stream message."""
@@ -178,35 +190,6 @@ class PubsubServicer:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no subscription has the id {shown}")
         return pb.UnsubscribeResponse(status=_ok())
 
-    async def _publish(self, events: Sequence[pb.PublishRequest]) -> tuple[int, Fault | None]:
-        """Publishes from the front; returns how many, and what is wrong with the next."""
-        refusals = await self._refusals({event.topic for event in events})
-        time = timestamp(self._clock.now()).encode()
-        tail = _TIMESTAMP_TAG + _varint(len(time)) + time
-        fanout, limit = self._fanout, self._max_message_bytes
-        for place, event in enumerate(events):
-            if place and place % _MAX_EVENTS == 0:
-                await self._clock.sleep(0)  # a giant batch of tiny events lets others run
-            topic = event.topic
-            if refusals and topic in refusals:
-                return place, Fault("topic", refusals[topic])
-            if not fanout.has_subscribers(topic):
-                continue
-            delivery = self._delivery(event, tail)
-            if len(delivery) > limit:
-                # Taken all the same, it would fail at each subscriber with the same limit.
-                problem = f"delivered it has {len(delivery)} bytes, above the limit of "
-                return place, Fault("data", problem + str(limit))
-            fanout.publish(topic, delivery)
-        return len(events), None
-
-    def _delivery(self, event: pb.PublishRequest, tail: bytes) -> bytes:
-        """Returns the event as an entry of `PubsubEvents.events`, tag and length in front."""
-        self._number += 1
-        body = event.SerializeToString()
-        end = b"%b%016x%b" % (self._id_head, self._number, tail)
-        return b"".join((_EVENTS_TAG, _varint(len(body) + len(end)), body, end))
-
     async def _deliver(
         self, subscription: Subscription, context: Context, *, batched: bool
     ) -> None:
@@ -229,63 +212,12 @@ class PubsubServicer:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the API is stopping")
 
     async def _refuse_topics(self, topics: dict[str, str]) -> None:
-        refusals = await self._refusals(set(topics.values()))
+        refusals = await self._judge.refusals(dict.fromkeys(topics.values()))
         faults = [
             Fault(path, refusals[topic]) for path, topic in topics.items() if topic in refusals
         ]
         if faults:
             raise InvalidArgument(*faults)
-
-    async def _refusals(self, topics: Iterable[str]) -> dict[str, str]:
-        """Returns the broken rule of each topic that breaks one."""
-        if self._topic_rules == "any":
-            return {topic: "a topic is never empty" for topic in topics if not topic}
-        refusals: dict[str, str] = {}
-        needed: dict[str, str] = {}
-        for topic in topics:
-            match judge_topic(topic):
-                case Refused(rule):
-                    refusals[topic] = rule
-                case NeedsScenario(scenario_id):
-                    needed[topic] = scenario_id
-                case Accepted():
-                    pass
-        if needed:
-            active = await self._scenarios.active(set(needed.values()))
-            for topic, scenario_id in needed.items():
-                if scenario_id not in active:
-                    refusals[topic] = scenario_refusal(topic, scenario_id).rule
-        return refusals
-
-
-class ScenarioRegistry:
-    """Which scenarios are registered and active, by their state records."""
-
-    def __init__(self, store: Store, services: Collection[str]) -> None:
-        self._store = store
-        self._services = sorted(services, key=lambda service: service != _SCENARIO_SERVICE)
-
-    async def active(self, scenario_ids: Collection[str]) -> frozenset[str]:
-        """Returns those that are.
-
-        A record under any known service counts; of several the one of the service `scenario`
-        decides, else the first in the configured order.
-        """
-        places = [
-            (service, scenario_key(scenario_id))
-            for scenario_id in scenario_ids
-            for service in self._services
-        ]
-        found = iter(await self._store.get_each(places))
-        records = {
-            scenario_id: [next(found) for _ in self._services] for scenario_id in scenario_ids
-        }
-        return frozenset(
-            scenario_id
-            for scenario_id, candidates in records.items()
-            if (record := next(filter(None, candidates), None)) is not None
-            and scenario_is_active(record.value)
-        )
 
 
 async def _cut(subscription: Subscription, context: Context) -> NoReturn:
@@ -301,17 +233,25 @@ def _ok() -> pb.StatusResponse:
     return pb.StatusResponse(success=True, status="OK")
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    if number < 0x4000:  # nearly every event: without a loop
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+def _stopped(published: Published) -> pb.StatusResponse:
+    """Returns the status of a batch: OK, or why it stopped."""
+    fault = published.fault
+    if fault is None:
+        return _ok()
+    at = Fault(f"events[{published.count}].{fault.path}", fault.problem)
+    return pb.StatusResponse(status="ERROR", message=f"INVALID_ARGUMENT: {at}")
+
+
+def _checked(kind: type[M], body: bytes) -> M:
+    """Returns bytes as a message of the kind.
+
+    Raises:
+        InvalidArgument: they are none; gRPC itself would say INTERNAL.
+    """
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise InvalidArgument(Fault("request", f"is not what it should be: {error}")) from None
 
 
 def _without_head(delivery: bytes) -> bytes:

@@ -1,9 +1,11 @@
 """The one ordered lane to the API: groups what waited while the last publish was in flight.
 
 Every stream of events (a connection's messages, the lifecycle outbox) has a `Feed`. The lane
-takes from feeds in turn, by bytes, so that a noisy one starves nobody; the events of one feed
-are in one publish call at a time, so their order holds on any kind of sink. An unreachable API
-stops the lane and loses nothing; a refused event stops its own feed at most.
+takes from feeds in turn, by bytes, so that a noisy one starves nobody. Where the sink keeps the
+order of calls that overlap, several fly behind one another, and when one of them is not accepted
+whole, it and all behind it come back. On any other sink the events of one feed are in one call at
+a time. An unreachable API stops the lane and loses nothing; a refused event stops its own feed
+at most.
 """
 
 from __future__ import annotations
@@ -11,99 +13,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from websocketmanager.domain.envelope import Event
 from websocketmanager.domain.facts import PublishingResumed, PublishingStalled
-from websocketmanager.errors import ApiUnauthenticated, ApiUnavailable
-from websocketmanager.ports import Clock, Dice, EventSink, Journal, Refusal
+from websocketmanager.errors import ApiError, ApiUnauthenticated, ApiUnavailable
+from websocketmanager.ports import Clock, Dice, EventSink, Journal, PublishResult, Refusal
+from websocketmanager.service.feeds import OPEN, Batch, Feed, FeedOwner
 
-#: Bytes that one feed may put into a batch before the next feed's turn.
-_TURN_BYTES = 64 * 1024
-#: What an event costs beside its data, roughly: its attributes and its handling.
-_EVENT_BYTES = 512
-#: Bytes of one batch; the sink may cut it further.
-_BATCH_BYTES = 1024 * 1024
+__all__ = ["OPEN", "Feed", "FeedOwner", "Lane"]
+
 #: A feed whose head failed without a reason is tried this often before it counts as refused.
 _MAX_STRIKES = 8
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 2.0
 _MAX_HOLD_SECONDS = 5.0
-#: A feed without a gate publishes everything.
-OPEN = 1 << 62
-
-
-class FeedOwner(Protocol):
-    """Whose events a feed carries. Called synchronously, must not raise."""
-
-    def accepted(self, events: Sequence[Event]) -> None:
-        """These events, in order, are published for good."""
-
-    def refused(self, event: Event, refusal: Refusal) -> bool:
-        """The event was refused for good; returns whether to drop what waits on its topic."""
-
-    def discarded(self, events: Sequence[Event]) -> None:
-        """These events were dropped behind a refused one, as the owner wanted."""
-
-
-class Feed:
-    """Events of one stream that wait for their turn, in order.
-
-    Attributes:
-        gate: only events whose tag is at most this are published; the others wait.
-        events: what waits, in order, without what is in flight.
-        load: events not yet accepted, those in flight included.
-        owner: whose events they are.
-        queued: whether it waits for its turn or is in flight. The lane's, as are these two:
-        held_until: monotonic time before which it is not tried again, or None.
-        strikes: how often its head failed in a row without a reason.
-    """
-
-    __slots__ = ("_lane", "events", "gate", "held_until", "load", "owner", "queued", "strikes")
-
-    def __init__(self, lane: Lane, owner: FeedOwner, *, gate: int = OPEN) -> None:
-        self._lane = lane
-        self.owner = owner
-        self.queued = False
-        self.held_until: float | None = None
-        self.strikes = 0
-        self.gate = gate
-        self.events: deque[Event] = deque()
-        self.load = 0
-
-    def push(self, event: Event) -> None:
-        """Appends an event; never blocks. Bounds are the owner's."""
-        self.events.append(event)
-        self.load += 1
-        self._lane.pending += 1
-        self._lane.offer(self)
-
-    def open_gate(self, tag: int) -> None:
-        """Lets events up to this tag pass."""
-        if tag > self.gate:
-            self.gate = tag
-            self._lane.offer(self)
-
-    def clear(self) -> list[Event]:
-        """Takes out what waits and is not in flight."""
-        events = list(self.events)
-        self.events.clear()
-        self._lane.lighten(self, len(events))
-        return events
-
-    @property
-    def publishable(self) -> bool:
-        """Whether its head may go now."""
-        return bool(self.events) and self.events[0].tag <= self.gate and self.held_until is None
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """Events of one publish call and whose they are, side by side."""
-
-    events: list[Event]
-    feeds: list[Feed]
+_NO_REASON = "it accepted nothing and gave no reason"
 
 
 class Lane:
@@ -116,10 +40,16 @@ class Lane:
         self._journal = journal
         self._ready: deque[Feed] = deque()
         self._held: set[Feed] = set()
-        self._flying: set[_Batch] = set()
+        #: Calls in flight, in the order in which they began.
+        self._flying: list[Batch] = []
+        #: Those of them that the sink keeps in order.
+        self._line: deque[Batch] = deque()
+        #: One of the line was not accepted whole: nothing begins until all of it is back.
+        self._turning_back = False
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._paused_until: float | None = None
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
-        self._in_flight = 0
         self._stalled_since: float | None = None
         #: Events of all feeds that are not yet accepted.
         self.pending = 0
@@ -138,24 +68,23 @@ class Lane:
 
     async def run(self) -> None:
         """Publishes until cancelled. What waits then is still in its feeds."""
-        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - the lane owns its calls
-            while True:
-                self._wake.clear()
-                self._release_held()
-                while self._ready and self._in_flight < self._sink.max_in_flight:
-                    batch = self._take_batch(self._sink.max_batch)
-                    if not batch.events:
-                        continue
-                    self._in_flight += 1
-                    self._flying.add(batch)
-                    tasks.create_task(self._settle(batch))
-                await self._wait_for_work()
+        try:
+            async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - the lane owns its calls
+                while True:
+                    self._wake.clear()
+                    self._end_waits()
+                    while self._may_begin:
+                        self._begin(tasks)
+                    await self._wait_for_work()
+        finally:
+            self._give_back_line()
 
     def oldest(self, feed: Feed) -> Event | None:
         """Returns the feed's oldest event that is not accepted yet; looks through what flies."""
         for batch in self._flying:
-            if feed in batch.feeds:
-                return batch.events[batch.feeds.index(feed)]
+            event = batch.first_of(feed)
+            if event is not None:
+                return event
         return feed.events[0] if feed.events else None
 
     async def wait_drained(self) -> None:
@@ -164,133 +93,184 @@ class Lane:
             self._drained.clear()
             await self._drained.wait()
 
+    @property
+    def _may_begin(self) -> bool:
+        free = len(self._flying) < self._sink.max_in_flight
+        return bool(self._ready) and free and not self._turning_back and self._paused_until is None
+
+    def _begin(self, tasks: asyncio.TaskGroup) -> None:  # noqa: TID251 - as in run
+        ordered = self._sink.ordered
+        batch = Batch()
+        taken = batch.fill(self._ready, self._sink.max_batch)
+        # On a sink without order a feed has no further turn until its events are settled.
+        waiting = set() if ordered else batch.feeds
+        for feed in [self._ready.popleft() for _ in range(len(taken))]:
+            feed.queued = feed in waiting
+            self.offer(feed)
+        if not batch.events:
+            return  # its owner took out what waited
+        self._flying.append(batch)
+        if ordered:
+            self._line.append(batch)
+        tasks.create_task(self._fly(batch) if ordered else self._settle(batch))
+
     async def _wait_for_work(self) -> None:
-        if not self._held:
+        due = [feed.held_until for feed in self._held if feed.held_until is not None]
+        if self._paused_until is not None:
+            due.append(self._paused_until)
+        if not due:
             await self._wake.wait()
             return
-        due = min(feed.held_until or 0.0 for feed in self._held)
         try:
-            async with self._clock.timeout(max(0.0, due - self._clock.monotonic())):
+            async with self._clock.timeout(max(0.0, min(due) - self._clock.monotonic())):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    def _release_held(self) -> None:
+    def _end_waits(self) -> None:
+        """Ends the pause and lets held feeds go on, when their time has come."""
+        if self._paused_until is None and not self._held:
+            return
         now = self._clock.monotonic()
+        if self._paused_until is not None and self._paused_until <= now:
+            self._paused_until = None
         for feed in [f for f in self._held if (f.held_until or 0.0) <= now]:
             self._held.discard(feed)
             feed.held_until = None
             self.offer(feed)
 
-    def _take_batch(self, max_events: int) -> _Batch:
-        """Takes from the ready feeds in turn; a feed stays queued while it is in flight."""
-        batch = _Batch([], [])
-        size = 0
-        turns = deque(self._ready)
-        taken: dict[Feed, None] = {}
-        while turns and len(batch.events) < max_events and size < _BATCH_BYTES:
-            feed = turns.popleft()
-            taken[feed] = None
-            turn = 0
-            while feed.publishable and len(batch.events) < max_events:
-                event = feed.events.popleft()
-                batch.events.append(event)
-                batch.feeds.append(feed)
-                turn += len(event.data) + _EVENT_BYTES
-                if turn >= _TURN_BYTES or size + turn >= _BATCH_BYTES:
-                    break
-            size += turn
-            if feed.publishable:
-                turns.append(feed)
-        busy = set(batch.feeds)
-        for feed in taken:
-            self._ready.popleft()
-            feed.queued = feed in busy  # its owner may have taken out what waited
-        return batch
+    # --- a sink that keeps calls in order --------------------------------------------------------
 
-    async def _settle(self, batch: _Batch) -> None:
+    async def _fly(self, batch: Batch) -> None:
+        """Publishes one batch of the line."""
+        if self._turning_back:
+            batch.outcome = PublishResult(0)
+        else:
+            try:
+                batch.outcome = await self._sink.publish(batch.events)
+            except (ApiUnavailable, ApiUnauthenticated) as error:
+                batch.outcome = error
+        self._land()
+        self._wake.set()
+
+    def _land(self) -> None:
+        """Takes the calls that ended out of the line, in order."""
+        line = self._line
+        if not self._turning_back:
+            while line and line[0].complete:
+                batch = line.popleft()
+                self._flying.remove(batch)
+                self._accept(batch, len(batch.events))
+            self._turning_back = any(b.outcome is not None and not b.complete for b in line)
+        if self._turning_back and all(batch.outcome is not None for batch in line):
+            self._turn_back()
+
+    def _turn_back(self) -> None:
+        """All calls of the line have ended, and one was not accepted whole: begins anew there."""
+        line = self._line
+        stopped = next(batch for batch in line if not batch.complete)
+        feeds = {feed for batch in line for feed in batch.feeds}
+        outcome = stopped.outcome
+        for batch in line:
+            if isinstance(batch.outcome, PublishResult):
+                self._accept(batch, batch.outcome.accepted)
+        while line[-1] is not stopped:
+            self._give_back(line.pop())
+        if isinstance(outcome, ApiError):
+            self._rest(outcome.problem)
+        elif outcome is not None and outcome.refusal is not None:
+            self._resume()
+            self._refuse(stopped, outcome.refusal)
+        elif outcome is None or not outcome.accepted:
+            self._rest(_NO_REASON)
+        self._give_back_line()
+        self._turning_back = False
+        for feed in feeds:
+            self.offer(feed)
+
+    def _give_back_line(self) -> None:
+        while self._line:
+            self._give_back(self._line.pop())
+
+    def _give_back(self, batch: Batch) -> None:
+        self._flying.remove(batch)
+        batch.give_back_all()
+
+    def _rest(self, problem: str) -> None:
+        """Begins no call for a while."""
+        self._stall(problem)
+        pause = self._pause * (0.5 + 0.5 * self._dice.uniform())
+        self._pause = min(self._pause * 2.0, _MAX_PAUSE_SECONDS)
+        self._paused_until = self._clock.monotonic() + pause
+
+    # --- any other sink --------------------------------------------------------------------------
+
+    async def _settle(self, batch: Batch) -> None:
         """Publishes the batch to its end and gives the feeds back."""
-        feeds = dict.fromkeys(batch.feeds)
+        feeds = batch.feeds
         try:
             while batch.events:
                 await self._publish_some(batch)
         finally:
-            self._give_back(batch)
-            self._flying.discard(batch)
-            self._in_flight -= 1
+            self._give_back(batch)  # what an interrupted call held
             for feed in feeds:
                 feed.queued = False
                 self.offer(feed)
             self._wake.set()
 
-    async def _publish_some(self, batch: _Batch) -> None:
+    async def _publish_some(self, batch: Batch) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 result = await self._sink.publish(batch.events)
                 if result.accepted or result.refusal is not None:
                     break
-                self._stall("it accepted nothing and gave no reason")
+                self._stall(_NO_REASON)
             except (ApiUnavailable, ApiUnauthenticated) as error:
                 self._stall(error.problem)
             await self._clock.sleep(pause * (0.5 + 0.5 * self._dice.uniform()))
             pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
         self._resume()
-        count = result.accepted
-        if count:
-            self._accept(batch, count)
+        self._accept(batch, result.accepted)
         if result.refusal is not None and batch.events:
             self._refuse(batch, result.refusal)
 
-    def _accept(self, batch: _Batch, count: int) -> None:
-        start = 0
-        for index in range(1, count + 1):
-            if index == count or batch.feeds[index] is not batch.feeds[start]:
-                feed = batch.feeds[start]
-                feed.strikes = 0
-                self.lighten(feed, index - start)
-                feed.owner.accepted(batch.events[start:index])
-                start = index
-        del batch.events[:count], batch.feeds[:count]
+    # --- what became of events -------------------------------------------------------------------
 
-    def _refuse(self, batch: _Batch, refusal: Refusal) -> None:
+    def _accept(self, batch: Batch, count: int) -> None:
+        if count:
+            self._resume()
+            batch.accept(count, self._tell_accepted)
+
+    def _tell_accepted(self, feed: Feed, events: Sequence[Event]) -> None:
+        feed.strikes = 0
+        self.lighten(feed, len(events))
+        feed.owner.accepted(events)
+
+    def _refuse(self, batch: Batch, refusal: Refusal) -> None:
         """The batch's first event was refused: drop it, or hold its feed and go on without."""
-        event, feed = batch.events[0], batch.feeds[0]
+        feed = batch.head_feed
         feed.strikes += 1
         if not refusal.definite and feed.strikes < _MAX_STRIKES:
             self._hold(batch, feed)
             return
         feed.strikes = 0
-        del batch.events[0], batch.feeds[0]
+        event, _ = batch.drop_head()
         self.lighten(feed, 1)
         if not feed.owner.refused(event, refusal):
             return
-        self._take_out(batch, feed)
-        kept = deque(e for e in feed.events if e.route.topic != event.route.topic)
+        batch.give_back(feed)
         dropped = [e for e in feed.events if e.route.topic == event.route.topic]
-        feed.events = kept
+        feed.events = deque(e for e in feed.events if e.route.topic != event.route.topic)
         self.lighten(feed, len(dropped))
         feed.owner.discarded(dropped)
 
-    def _hold(self, batch: _Batch, feed: Feed) -> None:
+    def _hold(self, batch: Batch, feed: Feed) -> None:
         cap = min(_MAX_HOLD_SECONDS, 0.05 * 2.0**feed.strikes)
-        self._take_out(batch, feed)
+        batch.give_back(feed)
         held_until = self._clock.monotonic() + cap * (0.5 + 0.5 * self._dice.uniform())
         feed.held_until = held_until
         self._held.add(feed)
-
-    def _take_out(self, batch: _Batch, feed: Feed) -> None:
-        """Moves a feed's events from the batch back to the front of the feed."""
-        mine = [e for e, f in zip(batch.events, batch.feeds, strict=True) if f is feed]
-        others = [(e, f) for e, f in zip(batch.events, batch.feeds, strict=True) if f is not feed]
-        batch.events[:] = [event for event, _ in others]
-        batch.feeds[:] = [owner for _, owner in others]
-        feed.events.extendleft(reversed(mine))
-
-    def _give_back(self, batch: _Batch) -> None:
-        """Returns what an interrupted call held, so that nothing is lost."""
-        while batch.events:
-            self._take_out(batch, batch.feeds[-1])
 
     def lighten(self, feed: Feed, count: int) -> None:
         """Counts events of a feed out."""
@@ -306,6 +286,7 @@ class Lane:
 
     def _resume(self) -> None:
         if self._stalled_since is not None:
+            self._pause = _FIRST_PAUSE_SECONDS
             seconds = self._clock.monotonic() - self._stalled_since
             self._stalled_since = None
             self._journal.emit(PublishingResumed(seconds))

@@ -13,6 +13,7 @@ from typing import Any
 
 from websocketmanager.domain.envelope import (
     Event,
+    MessageEvent,
     Route,
     StreamIdentity,
     event_time,
@@ -272,16 +273,20 @@ class Pump:
         route = self._routes.get(topic)
         if route is None:
             route = self._routes[topic] = message_route(self._identity, topic)
-        self._push(
-            message_event(
-                route,
-                self._identity,
-                message,
-                sequence=self.sequence,
-                received_at=at,
-                format=self._format,
+        if self._format is Format.RAW:  # what `message_event` does, without its call
+            session = self._identity.session
+            self._push(MessageEvent(route, message.data, message.kind, session, self.sequence, at))
+        else:
+            self._push(
+                message_event(
+                    route,
+                    self._identity,
+                    message,
+                    sequence=self.sequence,
+                    received_at=at,
+                    format=self._format,
+                )
             )
-        )
 
     @property
     def full(self) -> bool:

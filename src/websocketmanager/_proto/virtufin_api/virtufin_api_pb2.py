@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x12virtufin_api.proto\x12\x08virtufin\"B\n\x0eStatusResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x98\x01\n\x0ePublishRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x38\n\x08metadata\x18\x03 \x03(\x0b\x32&.virtufin.PublishRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0fPublishResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"\'\n\x16PubsubSubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\"\xd1\x01\n\x17PubsubSubscribeResponse\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.virtufin.PubsubSubscribeResponse.MetadataEntry\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12\x11\n\ttimestamp\x18\x05 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"-\n\x12UnsubscribeRequest\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\"?\n\x13UnsubscribeResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"@\n\x14PublishEventsRequest\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.virtufin.PublishRequest\"T\n\x15PublishEventsResponse\x12\x11\n\tpublished\x18\x01 \x01(\x05\x12(\n\x06status\x18\x02 \x01(\x0b\x32\x18.virtufin.StatusResponse\"(\n\x16SubscribeEventsRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\"A\n\x0cPubsubEvents\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.virtufin.PubsubSubscribeResponse\"|\n\x10SaveStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x15\n\rinclude_value\x18\x05 \x01(\x08\x12\x16\n\x0eonly_if_absent\x18\x64 \x01(\x08\"=\n\x11SaveStateResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"/\n\x0fGetStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"<\n\x10GetStateResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"%\n\x12GetAllStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x7f\n\x13GetAllStateResponse\x12\x39\n\x06values\x18\x01 \x03(\x0b\x32).virtufin.GetAllStateResponse.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x13RegisterKeysRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"@\n\x14RegisterKeysResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"I\n\x12\x44\x65leteStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x15\n\rinclude_value\x18\x03 \x01(\x08\"?\n\x13\x44\x65leteStateResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse2\x8e\x03\n\x06Pubsub\x12\x43\n\x0cPublishEvent\x12\x18.virtufin.PublishRequest\x1a\x19.virtufin.PublishResponse\x12R\n\tSubscribe\x12 .virtufin.PubsubSubscribeRequest\x1a!.virtufin.PubsubSubscribeResponse0\x01\x12J\n\x0bUnsubscribe\x12\x1c.virtufin.UnsubscribeRequest\x1a\x1d.virtufin.UnsubscribeResponse\x12P\n\rPublishEvents\x12\x1e.virtufin.PublishEventsRequest\x1a\x1f.virtufin.PublishEventsResponse\x12M\n\x0fSubscribeEvents\x12 .virtufin.SubscribeEventsRequest\x1a\x16.virtufin.PubsubEvents0\x01\x32\xf7\x02\n\x05State\x12\x44\n\tSaveState\x12\x1a.virtufin.SaveStateRequest\x1a\x1b.virtufin.SaveStateResponse\x12\x41\n\x08GetState\x12\x19.virtufin.GetStateRequest\x1a\x1a.virtufin.GetStateResponse\x12J\n\x0bGetAllState\x12\x1c.virtufin.GetAllStateRequest\x1a\x1d.virtufin.GetAllStateResponse\x12M\n\x0cRegisterKeys\x12\x1d.virtufin.RegisterKeysRequest\x1a\x1e.virtufin.RegisterKeysResponse\x12J\n\x0b\x44\x65leteState\x12\x1c.virtufin.DeleteStateRequest\x1a\x1d.virtufin.DeleteStateResponseb\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x12virtufin_api.proto\x12\x08virtufin\"B\n\x0eStatusResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x98\x01\n\x0ePublishRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x38\n\x08metadata\x18\x03 \x03(\x0b\x32&.virtufin.PublishRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0fPublishResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"\'\n\x16PubsubSubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\"\xd1\x01\n\x17PubsubSubscribeResponse\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.virtufin.PubsubSubscribeResponse.MetadataEntry\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12\x11\n\ttimestamp\x18\x05 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"-\n\x12UnsubscribeRequest\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\"?\n\x13UnsubscribeResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"@\n\x14PublishEventsRequest\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.virtufin.PublishRequest\"T\n\x15PublishEventsResponse\x12\x11\n\tpublished\x18\x01 \x01(\x05\x12(\n\x06status\x18\x02 \x01(\x0b\x32\x18.virtufin.StatusResponse\"W\n\x0cPublishBatch\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.virtufin.PublishRequest\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\r\n\x05stops\x18\x03 \x01(\x05\"Y\n\nPublishAck\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x11\n\tpublished\x18\x02 \x01(\x05\x12(\n\x06status\x18\x03 \x01(\x0b\x32\x18.virtufin.StatusResponse\"(\n\x16SubscribeEventsRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\"A\n\x0cPubsubEvents\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.virtufin.PubsubSubscribeResponse\"|\n\x10SaveStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x15\n\rinclude_value\x18\x05 \x01(\x08\x12\x16\n\x0eonly_if_absent\x18\x64 \x01(\x08\"=\n\x11SaveStateResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"/\n\x0fGetStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"<\n\x10GetStateResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"%\n\x12GetAllStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x7f\n\x13GetAllStateResponse\x12\x39\n\x06values\x18\x01 \x03(\x0b\x32).virtufin.GetAllStateResponse.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x13RegisterKeysRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"@\n\x14RegisterKeysResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"I\n\x12\x44\x65leteStateRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x15\n\rinclude_value\x18\x03 \x01(\x08\"?\n\x13\x44\x65leteStateResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.virtufin.StatusResponse\"@\n\x0fSerialisedBatch\x12\x0e\n\x06\x65vents\x18\x01 \x03(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\r\n\x05stops\x18\x03 \x01(\x05\"8\n\x0c\x43heckedBatch\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.virtufin.CheckedRequest\"W\n\x0e\x43heckedRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12(\n\x08metadata\x18\x03 \x03(\x0b\x32\x16.virtufin.CheckedEntry\"*\n\x0c\x43heckedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2\xd1\x03\n\x06Pubsub\x12\x43\n\x0cPublishEvent\x12\x18.virtufin.PublishRequest\x1a\x19.virtufin.PublishResponse\x12R\n\tSubscribe\x12 .virtufin.PubsubSubscribeRequest\x1a!.virtufin.PubsubSubscribeResponse0\x01\x12J\n\x0bUnsubscribe\x12\x1c.virtufin.UnsubscribeRequest\x1a\x1d.virtufin.UnsubscribeResponse\x12P\n\rPublishEvents\x12\x1e.virtufin.PublishEventsRequest\x1a\x1f.virtufin.PublishEventsResponse\x12\x41\n\rPublishStream\x12\x16.virtufin.PublishBatch\x1a\x14.virtufin.PublishAck(\x01\x30\x01\x12M\n\x0fSubscribeEvents\x12 .virtufin.SubscribeEventsRequest\x1a\x16.virtufin.PubsubEvents0\x01\x32\xf7\x02\n\x05State\x12\x44\n\tSaveState\x12\x1a.virtufin.SaveStateRequest\x1a\x1b.virtufin.SaveStateResponse\x12\x41\n\x08GetState\x12\x19.virtufin.GetStateRequest\x1a\x1a.virtufin.GetStateResponse\x12J\n\x0bGetAllState\x12\x1c.virtufin.GetAllStateRequest\x1a\x1d.virtufin.GetAllStateResponse\x12M\n\x0cRegisterKeys\x12\x1d.virtufin.RegisterKeysRequest\x1a\x1e.virtufin.RegisterKeysResponse\x12J\n\x0b\x44\x65leteState\x12\x1c.virtufin.DeleteStateRequest\x1a\x1d.virtufin.DeleteStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,34 +59,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHEVENTSREQUEST']._serialized_end=745
   _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=747
   _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=831
-  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_start=833
-  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_end=873
-  _globals['_PUBSUBEVENTS']._serialized_start=875
-  _globals['_PUBSUBEVENTS']._serialized_end=940
-  _globals['_SAVESTATEREQUEST']._serialized_start=942
-  _globals['_SAVESTATEREQUEST']._serialized_end=1066
-  _globals['_SAVESTATERESPONSE']._serialized_start=1068
-  _globals['_SAVESTATERESPONSE']._serialized_end=1129
-  _globals['_GETSTATEREQUEST']._serialized_start=1131
-  _globals['_GETSTATEREQUEST']._serialized_end=1178
-  _globals['_GETSTATERESPONSE']._serialized_start=1180
-  _globals['_GETSTATERESPONSE']._serialized_end=1240
-  _globals['_GETALLSTATEREQUEST']._serialized_start=1242
-  _globals['_GETALLSTATEREQUEST']._serialized_end=1279
-  _globals['_GETALLSTATERESPONSE']._serialized_start=1281
-  _globals['_GETALLSTATERESPONSE']._serialized_end=1408
-  _globals['_GETALLSTATERESPONSE_VALUESENTRY']._serialized_start=1363
-  _globals['_GETALLSTATERESPONSE_VALUESENTRY']._serialized_end=1408
-  _globals['_REGISTERKEYSREQUEST']._serialized_start=1410
-  _globals['_REGISTERKEYSREQUEST']._serialized_end=1462
-  _globals['_REGISTERKEYSRESPONSE']._serialized_start=1464
-  _globals['_REGISTERKEYSRESPONSE']._serialized_end=1528
-  _globals['_DELETESTATEREQUEST']._serialized_start=1530
-  _globals['_DELETESTATEREQUEST']._serialized_end=1603
-  _globals['_DELETESTATERESPONSE']._serialized_start=1605
-  _globals['_DELETESTATERESPONSE']._serialized_end=1668
-  _globals['_PUBSUB']._serialized_start=1671
-  _globals['_PUBSUB']._serialized_end=2069
-  _globals['_STATE']._serialized_start=2072
-  _globals['_STATE']._serialized_end=2447
+  _globals['_PUBLISHBATCH']._serialized_start=833
+  _globals['_PUBLISHBATCH']._serialized_end=920
+  _globals['_PUBLISHACK']._serialized_start=922
+  _globals['_PUBLISHACK']._serialized_end=1011
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_start=1013
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_end=1053
+  _globals['_PUBSUBEVENTS']._serialized_start=1055
+  _globals['_PUBSUBEVENTS']._serialized_end=1120
+  _globals['_SAVESTATEREQUEST']._serialized_start=1122
+  _globals['_SAVESTATEREQUEST']._serialized_end=1246
+  _globals['_SAVESTATERESPONSE']._serialized_start=1248
+  _globals['_SAVESTATERESPONSE']._serialized_end=1309
+  _globals['_GETSTATEREQUEST']._serialized_start=1311
+  _globals['_GETSTATEREQUEST']._serialized_end=1358
+  _globals['_GETSTATERESPONSE']._serialized_start=1360
+  _globals['_GETSTATERESPONSE']._serialized_end=1420
+  _globals['_GETALLSTATEREQUEST']._serialized_start=1422
+  _globals['_GETALLSTATEREQUEST']._serialized_end=1459
+  _globals['_GETALLSTATERESPONSE']._serialized_start=1461
+  _globals['_GETALLSTATERESPONSE']._serialized_end=1588
+  _globals['_GETALLSTATERESPONSE_VALUESENTRY']._serialized_start=1543
+  _globals['_GETALLSTATERESPONSE_VALUESENTRY']._serialized_end=1588
+  _globals['_REGISTERKEYSREQUEST']._serialized_start=1590
+  _globals['_REGISTERKEYSREQUEST']._serialized_end=1642
+  _globals['_REGISTERKEYSRESPONSE']._serialized_start=1644
+  _globals['_REGISTERKEYSRESPONSE']._serialized_end=1708
+  _globals['_DELETESTATEREQUEST']._serialized_start=1710
+  _globals['_DELETESTATEREQUEST']._serialized_end=1783
+  _globals['_DELETESTATERESPONSE']._serialized_start=1785
+  _globals['_DELETESTATERESPONSE']._serialized_end=1848
+  _globals['_SERIALISEDBATCH']._serialized_start=1850
+  _globals['_SERIALISEDBATCH']._serialized_end=1914
+  _globals['_CHECKEDBATCH']._serialized_start=1916
+  _globals['_CHECKEDBATCH']._serialized_end=1972
+  _globals['_CHECKEDREQUEST']._serialized_start=1974
+  _globals['_CHECKEDREQUEST']._serialized_end=2061
+  _globals['_CHECKEDENTRY']._serialized_start=2063
+  _globals['_CHECKEDENTRY']._serialized_end=2105
+  _globals['_PUBSUB']._serialized_start=2108
+  _globals['_PUBSUB']._serialized_end=2573
+  _globals['_STATE']._serialized_start=2576
+  _globals['_STATE']._serialized_end=2951
 # @@protoc_insertion_point(module_scope)

@@ -92,6 +92,26 @@ class PublishEventsResponse(_message.Message):
     status: StatusResponse
     def __init__(self, published: _Optional[int] = ..., status: _Optional[_Union[StatusResponse, _Mapping]] = ...) -> None: ...
 
+class PublishBatch(_message.Message):
+    __slots__ = ("events", "number", "stops")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[PublishRequest]
+    number: int
+    stops: int
+    def __init__(self, events: _Optional[_Iterable[_Union[PublishRequest, _Mapping]]] = ..., number: _Optional[int] = ..., stops: _Optional[int] = ...) -> None: ...
+
+class PublishAck(_message.Message):
+    __slots__ = ("number", "published", "status")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    published: int
+    status: StatusResponse
+    def __init__(self, number: _Optional[int] = ..., published: _Optional[int] = ..., status: _Optional[_Union[StatusResponse, _Mapping]] = ...) -> None: ...
+
 class SubscribeEventsRequest(_message.Message):
     __slots__ = ("topics",)
     TOPICS_FIELD_NUMBER: _ClassVar[int]
@@ -192,3 +212,37 @@ class DeleteStateResponse(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: StatusResponse
     def __init__(self, status: _Optional[_Union[StatusResponse, _Mapping]] = ...) -> None: ...
+
+class SerialisedBatch(_message.Message):
+    __slots__ = ("events", "number", "stops")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedScalarFieldContainer[bytes]
+    number: int
+    stops: int
+    def __init__(self, events: _Optional[_Iterable[bytes]] = ..., number: _Optional[int] = ..., stops: _Optional[int] = ...) -> None: ...
+
+class CheckedBatch(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[CheckedRequest]
+    def __init__(self, events: _Optional[_Iterable[_Union[CheckedRequest, _Mapping]]] = ...) -> None: ...
+
+class CheckedRequest(_message.Message):
+    __slots__ = ("topic", "data", "metadata")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    data: bytes
+    metadata: _containers.RepeatedCompositeFieldContainer[CheckedEntry]
+    def __init__(self, topic: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Iterable[_Union[CheckedEntry, _Mapping]]] = ...) -> None: ...
+
+class CheckedEntry(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...

@@ -54,6 +54,11 @@ class PubsubStub:
                 request_serializer=virtufin__api__pb2.PublishEventsRequest.SerializeToString,
                 response_deserializer=virtufin__api__pb2.PublishEventsResponse.FromString,
                 _registered_method=True)
+        self.PublishStream = channel.stream_stream(
+                '/virtufin.Pubsub/PublishStream',
+                request_serializer=virtufin__api__pb2.PublishBatch.SerializeToString,
+                response_deserializer=virtufin__api__pb2.PublishAck.FromString,
+                _registered_method=True)
         self.SubscribeEvents = channel.unary_stream(
                 '/virtufin.Pubsub/SubscribeEvents',
                 request_serializer=virtufin__api__pb2.SubscribeEventsRequest.SerializeToString,
@@ -92,6 +97,13 @@ class PubsubServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishStream(self, request_iterator, context):
+        """Additive: publishes batches in the order of the stream and acknowledges each, in that order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SubscribeEvents(self, request, context):
         """Additive: delivers events of several topics, several to a stream message.
         """
@@ -121,6 +133,11 @@ def add_PubsubServicer_to_server(servicer, server):
                     servicer.PublishEvents,
                     request_deserializer=virtufin__api__pb2.PublishEventsRequest.FromString,
                     response_serializer=virtufin__api__pb2.PublishEventsResponse.SerializeToString,
+            ),
+            'PublishStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PublishStream,
+                    request_deserializer=virtufin__api__pb2.PublishBatch.FromString,
+                    response_serializer=virtufin__api__pb2.PublishAck.SerializeToString,
             ),
             'SubscribeEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.SubscribeEvents,
@@ -236,6 +253,33 @@ class Pubsub:
             '/virtufin.Pubsub/PublishEvents',
             virtufin__api__pb2.PublishEventsRequest.SerializeToString,
             virtufin__api__pb2.PublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/virtufin.Pubsub/PublishStream',
+            virtufin__api__pb2.PublishBatch.SerializeToString,
+            virtufin__api__pb2.PublishAck.FromString,
             options,
             channel_credentials,
             insecure,

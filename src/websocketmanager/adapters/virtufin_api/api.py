@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from websocketmanager.adapters.virtufin_api.breaker import BreakerState
 from websocketmanager.adapters.virtufin_api.channel import ApiChannel, Inject
-from websocketmanager.adapters.virtufin_api.publishing import ApiEventSink
+from websocketmanager.adapters.virtufin_api.publishing import ApiEventSink, Mode
 from websocketmanager.adapters.virtufin_api.settings import ApiSettings
 from websocketmanager.adapters.virtufin_api.state import ApiStateStore
 from websocketmanager.domain.envelope import Event
@@ -35,6 +35,11 @@ class VirtufinApi:
     def breaker_state(self) -> BreakerState:
         """The state of the circuit breaker towards the target."""
         return self._channel.breaker_state
+
+    @property
+    def publish_mode(self) -> Mode:
+        """By which RPC events are published; chosen with the first of them."""
+        return self._events.mode
 
     async def close(self) -> None:
         """Closes the channel; nobody may be calling any more."""
@@ -73,6 +78,11 @@ class VirtufinApi:
     def max_in_flight(self) -> int:
         """See `ports.EventSink.max_in_flight`; changes when the publish mode is chosen."""
         return self._events.max_in_flight
+
+    @property
+    def ordered(self) -> bool:
+        """See `ports.EventSink.ordered`; changes when the publish mode is chosen."""
+        return self._events.ordered
 
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         """See `ports.EventSink.publish`."""

@@ -32,6 +32,8 @@ from websocketmanager.ports import Clock, Dice, Journal
 Inject = Callable[[], tuple[tuple[str, str], ...]]
 
 Answer = TypeVar("Answer", bound=Message)
+#: A bidirectional call of gRPC: write, read, done, cancel.
+Dialogue = Any
 
 _CHANNEL_OPTIONS = (
     # A proxy of the environment must never see the platform's traffic.
@@ -77,7 +79,8 @@ class ApiChannel:
         self._dice = dice
         self._journal = journal
         self._inject = inject
-        self._breaker = Breaker(
+        #: Sees every attempt; who holds a dialogue asks it and tells it.
+        self.breaker = Breaker(
             settings.target,
             threshold=settings.breaker_threshold,
             ttl_seconds=settings.breaker_ttl_seconds,
@@ -90,7 +93,7 @@ class ApiChannel:
     @property
     def breaker_state(self) -> BreakerState:
         """The state of the circuit breaker."""
-        return self._breaker.state
+        return self.breaker.state
 
     def rpc(self, operation: str, answer: type[Answer], *, judged: bool = True) -> Rpc[Answer]:
         """Returns an RPC by its `Service.Rpc` name."""
@@ -99,6 +102,22 @@ class ApiChannel:
             f"/virtufin.{operation.replace('.', '/')}", None, answer.FromString
         )
         return Rpc(operation, invoke, judged)
+
+    def dialogue(self, operation: str, answer: type[Answer]) -> Callable[[], Dialogue]:
+        """Returns what opens a bidirectional stream of an RPC, which takes serialised bytes.
+
+        Its calls have no deadline; who holds one keeps the discipline: `breaker`, `retry_seconds`.
+        """
+        invoke: Any = self._channel.stream_stream(
+            f"/virtufin.{operation.replace('.', '/')}", None, answer.FromString
+        )
+        return lambda: invoke(metadata=self._metadata + self._inject())
+
+    def retry_seconds(self, attempt: int) -> float:
+        """Returns the pause after this attempt, the first being 1: exponential, full jitter."""
+        settings = self._settings
+        ceiling = settings.retry_base_seconds * 2.0 ** (attempt - 1)
+        return self._dice.uniform() * min(settings.retry_max_seconds, ceiling)
 
     async def call(self, rpc: Rpc[Answer], body: bytes, *, again: AbstractSet[Verdict]) -> Answer:
         """Calls, and repeats failures whose verdict is in `again`.
@@ -138,7 +157,7 @@ class ApiChannel:
             limit = self._settings.max_message_bytes
             problem = f"{len(body)} bytes exceed the API's limit of {limit}"
             raise CallFailed(rpc.operation, Verdict.TOO_LARGE, problem)
-        given = self._breaker.admit()
+        given = self.breaker.admit()
         if given is None:
             raise CallFailed(rpc.operation, Verdict.OPEN, "its circuit breaker is open")
         try:
@@ -147,12 +166,12 @@ class ApiChannel:
             )
         except AioRpcError as failure:
             failed = from_code(rpc.operation, failure)
-            self._breaker.settle(given, failed=failed.verdict is Verdict.TRANSPORT)
+            self.breaker.settle(given, failed=failed.verdict is Verdict.TRANSPORT)
             raise failed from failure
         else:
-            self._breaker.settle(given, failed=False)
+            self.breaker.settle(given, failed=False)
         finally:
-            self._breaker.withdraw(given)
+            self.breaker.withdraw(given)
         if rpc.judged and answer.HasField("status"):
             unhappy = from_status(rpc.operation, _status(answer))
             if unhappy is not None:
@@ -161,9 +180,7 @@ class ApiChannel:
 
     def _retrying(self, operation: str, again: AbstractSet[Verdict]) -> AsyncRetrying:
         def pause_seconds(state: RetryCallState) -> float:
-            settings = self._settings
-            ceiling = settings.retry_base_seconds * 2.0 ** (state.attempt_number - 1)
-            return self._dice.uniform() * min(settings.retry_max_seconds, ceiling)
+            return self.retry_seconds(state.attempt_number)
 
         def tell(state: RetryCallState) -> None:
             failure = state.outcome.exception() if state.outcome is not None else None

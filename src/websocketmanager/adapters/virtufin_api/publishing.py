@@ -1,7 +1,8 @@
-"""Pubsub of the virtufin-api as `ports.EventSink`: in batches where the API has them.
+"""Pubsub of the virtufin-api as `ports.EventSink`, on the best of its three RPCs.
 
-`PublishEvents` is ours and optional. The first publish tries it; an API that lacks it (then or
-after a reconnect to another server) is served by one `PublishEvent` after the other.
+`PublishStream` and `PublishEvents` are ours and optional. The first publish tries the stream; an
+API that lacks it (then or after a reconnect to another server) is served by batches, and one that
+lacks those by one `PublishEvent` after the other.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
 from websocketmanager.adapters.virtufin_api.answers import TRANSIENT, CallFailed, Verdict
 from websocketmanager.adapters.virtufin_api.channel import ApiChannel
 from websocketmanager.adapters.virtufin_api.settings import ApiSettings
-from websocketmanager.adapters.virtufin_api.wire import EventEncoder, batch
+from websocketmanager.adapters.virtufin_api.stream import WINDOW, Ending, PublishStream
 from websocketmanager.domain.envelope import Event
 from websocketmanager.domain.facts import EventsPublished, PublishModeChosen
+from websocketmanager.domain.wire import EventEncoder
 from websocketmanager.errors import ApiError, ApiUnavailable
 from websocketmanager.ports import Clock, Journal, PublishResult, Refusal
 
@@ -25,11 +27,11 @@ _MAX_BATCH_BYTES = 1024 * 1024
 #: Unary calls at a time over all connections: a distant API costs latency, not throughput.
 _MAX_UNARY_IN_FLIGHT = 64
 
-Mode = Literal["unknown", "batch", "unary"]
+Mode = Literal["unknown", "stream", "batch", "unary"]
 
 
 class ApiEventSink:
-    """`ports.EventSink` over `PublishEvents` or, failing that, `PublishEvent`."""
+    """`ports.EventSink` over `PublishStream`, `PublishEvents` or `PublishEvent`."""
 
     def __init__(
         self, channel: ApiChannel, settings: ApiSettings, *, clock: Clock, journal: Journal
@@ -40,10 +42,25 @@ class ApiEventSink:
         self._encoder = EventEncoder(settings.pubsub_name)
         self._batch_bytes = min(_MAX_BATCH_BYTES, settings.max_message_bytes)
         self._mode: Mode = "unknown"
+        #: A call that the stream could not end is asked about apart: none may overtake it.
+        self._resolving = False
+        self._stream = PublishStream(
+            channel,
+            settings,
+            self._encoder,
+            batch_bytes=self._batch_bytes,
+            clock=clock,
+            journal=journal,
+        )
         self._publish_one = channel.rpc("Pubsub.PublishEvent", pb.PublishResponse)
         self._publish_many = channel.rpc(
             "Pubsub.PublishEvents", pb.PublishEventsResponse, judged=False
         )
+
+    @property
+    def mode(self) -> Mode:
+        """The RPC that is used."""
+        return self._mode
 
     @property
     def max_batch(self) -> int:
@@ -52,8 +69,19 @@ class ApiEventSink:
 
     @property
     def max_in_flight(self) -> int:
-        """Calls at a time that make sense: 1 for the ordered batch RPC."""
-        return _MAX_UNARY_IN_FLIGHT if self._mode == "unary" else 1
+        """Calls at a time that make sense."""
+        match self._mode:
+            case "unary":
+                return _MAX_UNARY_IN_FLIGHT
+            case "stream":
+                return WINDOW
+            case _:
+                return 1
+
+    @property
+    def ordered(self) -> bool:
+        """Whether calls that overlap keep their order: those on the stream do."""
+        return self._mode == "stream"
 
     async def publish(self, events: Sequence[Event]) -> PublishResult:
         """Publishes events in order, as many as fit, stopping at the first that is refused.
@@ -65,20 +93,59 @@ class ApiEventSink:
         if not events:
             return PublishResult(0)
         started = self._clock.monotonic()
+        if self._mode in {"unknown", "stream"}:
+            result = await self._by_stream(events)
         # One event needs no batch, and its unary answer says more about a refusal.
-        if self._mode == "unary" or (self._mode == "batch" and len(events) == 1):
+        elif self._mode == "unary" or len(events) == 1:
             result = await self._one_by_one(events)
         else:
             result = await self._together(events)
         if result.accepted:
-            size = sum(len(event.data) for event in events[: result.accepted])
+            size = sum([len(event.data) for event in events[: result.accepted]])
             seconds = self._clock.monotonic() - started
             self._journal.emit(EventsPublished(result.accepted, size, seconds))
         return result
 
+    async def _by_stream(self, events: Sequence[Event]) -> PublishResult:
+        if self._resolving:
+            return PublishResult(0)
+        ending = await self._stream.publish(events[:_MAX_BATCH_EVENTS])
+        if ending.withdrawn:
+            return PublishResult(ending.accepted)
+        self._resolving = True
+        try:
+            return await self._resolved(ending, events)
+        finally:
+            self._resolving = False
+
+    async def _resolved(self, ending: Ending, events: Sequence[Event]) -> PublishResult:
+        """Says what an ending means; asks about the event that it stopped at."""
+        accepted, failed = ending.accepted, ending.failure
+        if failed is None:
+            self._choose("stream")
+            if accepted == min(len(events), _MAX_BATCH_EVENTS):
+                return PublishResult(accepted)
+            return await self._stopped_at(accepted, events)
+        if accepted:
+            self._choose("stream")
+            return PublishResult(accepted)  # the rest comes again, and tells why
+        match failed.verdict:
+            case Verdict.MISSING:
+                return await self._together(events)
+            case Verdict.REFUSED | Verdict.VAGUE if self._mode == "unknown":
+                # Not every proxy lets streams through, or says so in the way of gRPC.
+                return await self._together(events)
+            case Verdict.REFUSED | Verdict.VAGUE | Verdict.TOO_LARGE:
+                # A code for the whole stream does not say which event it is about.
+                return await self._one_by_one(events[:1])
+            case Verdict.UNAUTHENTICATED:
+                raise failed.error from failed
+            case _:
+                raise ApiUnavailable(failed.operation, failed.problem) from failed
+
     async def _together(self, events: Sequence[Event]) -> PublishResult:
-        requests = self._encoder.requests_within(events[:_MAX_BATCH_EVENTS], self._batch_bytes)
-        body = batch(requests)
+        events = events[:_MAX_BATCH_EVENTS]
+        body, count = self._encoder.batch(events, 0, self._batch_bytes)
         try:
             answer = await self._channel.call(self._publish_many, body, again=TRANSIENT)
         except CallFailed as failed:
@@ -87,7 +154,7 @@ class ApiEventSink:
                     # Only one: the caller reads the new limits before it sends the rest.
                     self._choose("unary")
                     return await self._one_by_one(events[:1])
-                case Verdict.TOO_LARGE if len(requests) > 1:
+                case Verdict.TOO_LARGE if count > 1:
                     # The server's limit is below the one we were told.
                     self._batch_bytes = len(body) // 2
                     return await self._together(events)
@@ -97,8 +164,8 @@ class ApiEventSink:
                 case _:
                     raise failed.error from failed
         self._choose("batch")
-        published = min(max(answer.published, 0), len(requests))
-        if published == len(requests):
+        published = min(max(answer.published, 0), count)
+        if published == count:
             return PublishResult(published)
         return await self._stopped_at(published, events)
 

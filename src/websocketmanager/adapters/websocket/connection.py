@@ -7,71 +7,63 @@ library's own subclasses override too.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import logging  # noqa: TID251 - the library wants a logger; this one never says anything
 from collections import deque
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import CONT, DATA_OPCODES, TEXT, Frame
 from websockets.protocol import Event
-from websockets.typing import Origin, Subprotocol
-from websockets.uri import WebSocketURI, parse_uri
 
-from websocketmanager.adapters.websocket.deflate import (
-    DeflatingProtocol,
-    ExactDeflateFactory,
-    packing_room,
-)
+from websocketmanager.adapters.websocket.handshake import names_user_agent, protocol_for
+from websocketmanager.adapters.websocket.reading import MAX_BYTES_AFTER_CLOSE
 from websocketmanager.domain.model import Kind
-from websocketmanager.domain.options import Compression
-from websocketmanager.ports import DialTarget
+from websocketmanager.ports import Clock, DialTarget
 
 #: Frames that wait in the library before reading pauses. The service's buffer is behind it.
 MAX_QUEUED_FRAMES: Final = 16
-#: Bytes of messages that may still come when this side closes.
-MAX_BYTES_AFTER_RELEASE: Final = 1_048_576
-
-#: Outside the tree of loggers, so that no configuration makes it print requests and their secrets.
-_SILENT: Final = logging.Logger("silent", logging.CRITICAL + 1)  # noqa: LOG001 - as said above
 
 
 class Connection(ClientConnection):
     """A client connection whose end is bounded and whose messages have kinds.
 
-    No keepalive (liveness is the service's), and compression only where it is asked for: it costs
-    40 KiB per connection and the reader half of its speed.
+    No keepalive: liveness is the service's.
 
     Attributes:
         max_message_bytes: of one inbound message, after decompression.
         kinds: of the messages that `recv` has yet to return, in their order.
         cut_off: whether the peer ended the stream before its answer to the handshake was whole.
+        last_heard: `Clock.monotonic()` when bytes came last.
 
     Raises:
         ValueError, InvalidURI: the library cannot read the target's URL.
     """
 
-    def __init__(self, target: DialTarget) -> None:
+    def __init__(self, target: DialTarget, clock: Clock) -> None:
         super().__init__(
-            DeflatingProtocol(
-                _uri(target),
-                origin=Origin(target.origin) if target.origin else None,
-                extensions=_extensions(target),
-                subprotocols=[Subprotocol(name) for name in target.subprotocols] or None,
-                max_size=target.max_message_bytes,
-                logger=_SILENT,
-            ),
+            protocol_for(target),
             ping_interval=None,
             close_timeout=target.close_timeout_seconds,
             max_queue=MAX_QUEUED_FRAMES,
         )
         self.max_message_bytes = target.max_message_bytes
-        self._headers = target.headers
+        self._target = target
         self.kinds: deque[Kind] = deque()
         self.cut_off = False
+        self._clock = clock
+        self.last_heard = clock.monotonic()
         self._close_timeout_seconds = target.close_timeout_seconds
         self._linger: asyncio.TimerHandle | None = None
         self._bytes_after_release: int | None = None
+
+    @property
+    def fault(self) -> Exception | None:
+        """What the stream did wrong by the library's rules, if anything."""
+        return self.protocol.parser_exc
+
+    @property
+    def reading_paused(self) -> bool:
+        """Whether the peer is held back, as nobody takes what it sends."""
+        return self.recv_messages.paused
 
     async def open(self, user_agent: str) -> None:
         """Performs the opening handshake with the target's headers.
@@ -82,8 +74,8 @@ class Connection(ClientConnection):
         Raises:
             InvalidHandshake: the answer is not the right one.
         """
-        own = any(name.lower() == "user-agent" for name, _ in self._headers)
-        await self.handshake(self._headers, None if own else user_agent)
+        own = names_user_agent(self._target)
+        await self.handshake(self._target.headers, None if own else user_agent)
 
     def release(self) -> None:
         """Stops holding back the peer, so that its answer to a close is seen.
@@ -106,7 +98,7 @@ class Connection(ClientConnection):
         if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
             if self._bytes_after_release is not None:
                 self._bytes_after_release += len(event.data)
-                if self._bytes_after_release > MAX_BYTES_AFTER_RELEASE:
+                if self._bytes_after_release > MAX_BYTES_AFTER_CLOSE:
                     return
             if event.opcode is not CONT:
                 self.kinds.append(Kind.TEXT if event.opcode is TEXT else Kind.BINARY)
@@ -114,6 +106,7 @@ class Connection(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Parses bytes, then ends in time when they were the last that count."""
+        self.last_heard = self._clock.monotonic()
         super().data_received(data)
         self._end_in_time()
 
@@ -146,17 +139,3 @@ class Connection(ClientConnection):
         ):
             # RFC 6455 §7.1.1: the server closes first, within a reasonable time.
             self._linger = self.loop.call_later(self._close_timeout_seconds, self.transport.abort)
-
-
-def _uri(target: DialTarget) -> WebSocketURI:
-    """Reads the URL; a header of the caller's goes before the URL's user information."""
-    uri = parse_uri(target.url)
-    if any(name.lower() == "authorization" for name, _ in target.headers):
-        return dataclasses.replace(uri, username=None, password=None)
-    return uri
-
-
-def _extensions(target: DialTarget) -> list[ExactDeflateFactory] | None:
-    if target.compression is Compression.NONE:
-        return None
-    return [ExactDeflateFactory(packing_room(target.max_message_bytes))]

@@ -6,23 +6,28 @@ just below it that does not pack well would be refused, and so would one of exac
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Final
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import PayloadTooBig
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     PerMessageDeflate,
 )
-from websockets.frames import CTRL_OPCODES, Frame
+from websockets.frames import BINARY, CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
 
 #: A window of 4 KiB and small tables: 32 KiB for the few messages that are sent.
 _SENDING_WINDOW_BITS: Final = 12
 _SENDING_SETTINGS: Final = {"memLevel": 5}
+#: RFC 7692 §7.2.2: what a sender leaves out at the end of a message.
+_SYNC_FLUSH: Final = b"\x00\x00\xff\xff"
+#: From here on the library hands it to zlib apart, which tells the limit's edge in another way.
+_MIN_BYTES_TO_FLUSH_APART: Final = 2044
 
 
 def packing_room(max_message_bytes: int) -> int:
@@ -66,6 +71,31 @@ class ExactDeflate(PerMessageDeflate):
         if len(unpacked.data) > left:
             raise PayloadTooBig(None, left)
         return unpacked
+
+    def unpack(self, packed: bytes, limit: int) -> bytes:
+        """Unpacks a whole message that came in one frame: what `decode` does, without its frames.
+
+        Args:
+            packed: the frame's payload.
+            limit: of the unpacked message, bytes.
+
+        Raises:
+            PayloadTooBig, ProtocolError: as `decode` raises them, in the same words.
+        """
+        if len(packed) >= _MIN_BYTES_TO_FLUSH_APART:
+            frame = Frame(BINARY, packed, rsv1=True)
+            return bytes(self.decode(frame, max_size=limit + self._room).data)
+        if self.remote_no_context_takeover:
+            self.decoder = zlib.decompressobj(wbits=-self.remote_max_window_bits)
+        try:
+            data = self.decoder.decompress(packed + _SYNC_FLUSH, limit + 1)
+        except zlib.error as error:
+            raise ProtocolError("decompression failed") from error
+        if self.decoder.unconsumed_tail:
+            raise PayloadTooBig(None, limit + 1)
+        if len(data) > limit:
+            raise PayloadTooBig(None, limit)
+        return data
 
 
 class ExactDeflateFactory(ClientPerMessageDeflateFactory):

@@ -6,10 +6,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from typing import Literal
 
 from websocketmanager import __version__
 from websocketmanager.adapters.websocket.attempt import Attempt
+from websocketmanager.adapters.websocket.budget import ReadBudget
 from websocketmanager.adapters.websocket.connection import Connection
+from websocketmanager.adapters.websocket.driver import DriverSession
 from websocketmanager.adapters.websocket.failures import opening_failure
 from websocketmanager.adapters.websocket.judging import (
     Resolver,
@@ -17,6 +20,7 @@ from websocketmanager.adapters.websocket.judging import (
     resolution_fault,
     system_resolver,
 )
+from websocketmanager.adapters.websocket.protocol import DriverConnection
 from websocketmanager.adapters.websocket.proxying import JudgedProxy, ProxyFailed
 from websocketmanager.adapters.websocket.session import WebSocketSession
 from websocketmanager.adapters.websocket.telling import negotiated, tls_facts
@@ -27,6 +31,11 @@ from websocketmanager.domain.trial import Phase
 from websocketmanager.domain.url_policy import AddressPolicy, ParsedUrl, parse_url
 from websocketmanager.errors import AddressRefused, InvalidArgument
 from websocketmanager.ports import Clock, DialObserver, DialTarget
+
+#: What reads a socket, by the setting's words.
+Engine = Literal["driver", "client"]
+#: An open socket of either engine.
+Session = DriverSession | WebSocketSession
 
 #: Failures of one address that say nothing about the next.
 _TRY_NEXT = frozenset(
@@ -56,6 +65,8 @@ class WebSocketDialer:
         tls: for targets without TLS texts of their own; the system's authorities by default.
         resolver: gives a name's addresses.
         user_agent: how the service introduces itself.
+        engine: what reads the sockets: `driver`, our own reader on the library's sans-I/O core, or
+            `client`, the library's own client, slower and the reference.
     """
 
     def __init__(
@@ -66,12 +77,15 @@ class WebSocketDialer:
         tls: ssl.SSLContext | None = None,
         resolver: Resolver = system_resolver,
         user_agent: str = f"websocketmanager/{__version__}",
+        engine: Engine = "driver",
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._contexts = TlsContexts(tls or ssl.create_default_context())
         self._resolver = resolver
         self._user_agent = user_agent
+        self._engine = engine
+        self._budget = ReadBudget()
 
     async def judge(self, url: str) -> None:
         """Asks the address policy about the URL's host and all its addresses now.
@@ -85,9 +99,7 @@ class WebSocketDialer:
         except (OSError, UnicodeError):
             return  # dialling says so
 
-    async def dial(
-        self, target: DialTarget, observer: DialObserver | None = None
-    ) -> WebSocketSession:
+    async def dial(self, target: DialTarget, observer: DialObserver | None = None) -> Session:
         """Resolves, judges every answer, dials judged addresses in order and shakes hands.
 
         The next address is tried when one does not answer as a server would. Cancelling leaves no
@@ -118,7 +130,7 @@ class WebSocketDialer:
         url: ParsedUrl,
         failures: list[Failure],
         observer: DialObserver | None,
-    ) -> WebSocketSession:
+    ) -> Session:
         deadline = self._clock.monotonic() + target.open_timeout_seconds
         context = await self._context(target) if url.is_tls else None
         proxy = await self._judged_proxy(target) if target.proxy else None
@@ -175,7 +187,7 @@ class WebSocketDialer:
 
     # --- one address ---
 
-    async def _open(self, attempt: Attempt, *, reach_seconds: float) -> WebSocketSession:
+    async def _open(self, attempt: Attempt, *, reach_seconds: float) -> Session:
         """Opens the WebSocket at one address.
 
         Raises:
@@ -183,9 +195,9 @@ class WebSocketDialer:
             SocketFailed: another one would fail too.
         """
         target = attempt.target
-        connection: Connection | None = None
+        connection: Connection | DriverConnection | None = None
         try:
-            connection = Connection(target)
+            connection = self._connection(target)
             async with self._clock.timeout(reach_seconds):
                 raw = await attempt.reach(self._clock, reach_seconds)
             if attempt.observer is not None:
@@ -199,10 +211,18 @@ class WebSocketDialer:
             if failure.kind in _TRY_NEXT or (isinstance(error, ProxyFailed) and error.try_next):
                 raise _AddressFailed(failure) from None
             raise SocketFailed(failure) from None
-        return WebSocketSession(connection, target=target, address=attempt.place, clock=self._clock)
+        place, clock = attempt.place, self._clock
+        if isinstance(connection, DriverConnection):
+            return DriverSession(connection, target=target, address=place, clock=clock)
+        return WebSocketSession(connection, target=target, address=place, clock=clock)
+
+    def _connection(self, target: DialTarget) -> Connection | DriverConnection:
+        if self._engine == "driver":
+            return DriverConnection(target, self._clock, self._budget)
+        return Connection(target, self._clock)
 
     async def _shake_hands(
-        self, connection: Connection, raw: socket.socket, attempt: Attempt
+        self, connection: Connection | DriverConnection, raw: socket.socket, attempt: Attempt
     ) -> None:
         """TLS, then the opening handshake. Whatever ends it early leaves no transport."""
         loop = asyncio.get_running_loop()
@@ -224,7 +244,7 @@ class WebSocketDialer:
                 observer.passed(Phase.TLS, tls_facts(transport))
             await connection.open(self._user_agent)
             if observer is not None:
-                observer.passed(Phase.HANDSHAKE, negotiated(connection))
+                observer.passed(Phase.HANDSHAKE, negotiated(connection.protocol))
         except BaseException:
             transport.abort()
             raise

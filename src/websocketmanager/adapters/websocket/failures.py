@@ -10,8 +10,9 @@ import re
 import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Protocol
 
+from websockets.client import ClientProtocol
 from websockets.exceptions import (
     InvalidHandshake,
     InvalidHeader,
@@ -24,7 +25,6 @@ from websockets.exceptions import (
 )
 from websockets.http11 import Response
 
-from websocketmanager.adapters.websocket.connection import Connection
 from websocketmanager.adapters.websocket.proxying import ProxyFailed
 from websocketmanager.domain.failure import Failure, FailureKind
 from websocketmanager.domain.redaction import HIDDEN, scrub
@@ -37,8 +37,32 @@ _MIN_SECRET_LENGTH: Final = 8
 _HEADER_PARTS: Final = re.compile(r"[\s,;=]+")
 
 
+class OneConnection(Protocol):
+    """What failures are told from, of either engine."""
+
+    @property
+    def protocol(self) -> ClientProtocol:
+        """The library's part: state, close frames, the handshake's fault."""
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Of one inbound message, after decompression."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the peer ended the stream before its answer to the handshake was whole."""
+
+    @property
+    def connection_exc(self) -> BaseException | None:
+        """With which the transport ended, if with any."""
+
+    @property
+    def fault(self) -> Exception | None:
+        """What the stream did wrong by the library's rules, if anything."""
+
+
 def opening_failure(
-    error: Exception, place: str, *, now: float, connection: Connection | None = None
+    error: Exception, place: str, *, now: float, connection: OneConnection | None = None
 ) -> Failure:
     """Names the failure of an attempt at one address. Total.
 
@@ -70,7 +94,7 @@ def opening_failure(
     return Failure(kind, f"{place} {words}")
 
 
-def ending_failure(connection: Connection, target: DialTarget) -> Failure:
+def ending_failure(connection: OneConnection, target: DialTarget) -> Failure:
     """Names why a connection that was open is closed. Total.
 
     Args:
@@ -112,7 +136,7 @@ def _scrubbed(words: str, target: DialTarget) -> str:
     return scrub(words, target.url)
 
 
-def _cut_off(connection: Connection) -> tuple[FailureKind, str]:
+def _cut_off(connection: OneConnection) -> tuple[FailureKind, str]:
     cause = connection.connection_exc
     if isinstance(cause, ssl.SSLError):
         # In TLS 1.3 a server judges our certificate when we have gone on already.
@@ -152,8 +176,8 @@ def _os_fault(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _broken_off(connection: Connection) -> Failure:
-    fault = connection.protocol.parser_exc
+def _broken_off(connection: OneConnection) -> Failure:
+    fault = connection.fault
     match fault:
         case PayloadTooBig():
             limit = connection.max_message_bytes
@@ -170,7 +194,7 @@ def _broken_off(connection: Connection) -> Failure:
     return Failure(kind, words)
 
 
-def _loss(connection: Connection) -> str:
+def _loss(connection: OneConnection) -> str:
     cause = connection.connection_exc
     if connection.protocol.close_sent is not None:
         return "this side closed the connection, and the peer did not answer"

@@ -1,7 +1,8 @@
-"""One open WebSocket: `ports.Socket` on a connection of the library."""
+"""One open WebSocket: `ports.Socket` on the library's own client, the reference engine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -10,18 +11,15 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from websocketmanager.adapters.websocket.connection import Connection
+from websocketmanager.adapters.websocket.cutting import is_utf8
 from websocketmanager.adapters.websocket.failures import ending_failure
-from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.adapters.websocket.reading import NOT_UTF8, TOO_MANY_FRAGMENTS
+from websocketmanager.domain.failure import Failure, SocketFailed
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.ports import Clock, DialTarget
 
 #: RFC 6455 §5.5: a control frame has 125 bytes at most, and the code takes two.
 _MAX_REASON_BYTES: Final = 123
-
-_NOT_UTF8: Final = Failure(FailureKind.INVALID_UTF8, "a Text message is not UTF-8")
-_TOO_MANY_FRAGMENTS: Final = Failure(
-    FailureKind.MESSAGE_TOO_BIG, "a message came in too many fragments"
-)
 
 
 class WebSocketSession:
@@ -49,6 +47,19 @@ class WebSocketSession:
         """The subprotocol the server chose, or the empty string."""
         return self._connection.subprotocol or ""
 
+    @property
+    def last_heard(self) -> float:
+        """`Clock.monotonic()` when bytes came last, of whatever frame."""
+        return self._connection.last_heard
+
+    async def recv_many(self) -> Sequence[Message]:
+        """Returns the next message alone: the library gives them one by one.
+
+        Raises:
+            SocketFailed: as `recv` does.
+        """
+        return (await self.recv(),)
+
     async def recv(self) -> Message:
         """Returns the next message. Cancelling loses none.
 
@@ -65,10 +76,10 @@ class WebSocketSession:
             await connection.wait_closed()
             raise self._ended() from None
         except TooManyFragments:
-            await self._refuse(_TOO_MANY_FRAGMENTS, CloseCode.MESSAGE_TOO_BIG)
+            await self._refuse(TOO_MANY_FRAGMENTS, CloseCode.MESSAGE_TOO_BIG)
         kind = connection.kinds.popleft()
-        if kind is Kind.TEXT and not _is_utf8(data):
-            await self._refuse(_NOT_UTF8, CloseCode.INVALID_DATA)
+        if kind is Kind.TEXT and not is_utf8(data):
+            await self._refuse(NOT_UTF8, CloseCode.INVALID_DATA)
         return Message(kind, data)
 
     async def send(self, data: bytes, kind: Kind) -> None:
@@ -113,7 +124,7 @@ class WebSocketSession:
             async with self._clock.timeout(self._target.close_timeout_seconds):
                 # A code that may not be sent (RFC 6455 §7.4.1) is refused: then without.
                 with suppress(ProtocolError):
-                    await self._connection.close(code, _clipped(reason))
+                    await self._connection.close(code, clipped(reason))
         except TimeoutError:
             pass
         finally:
@@ -151,17 +162,6 @@ class WebSocketSession:
         return SocketFailed(self._refusal or ending_failure(self._connection, self._target))
 
 
-def _is_utf8(data: bytes) -> bool:
-    # Most text is ASCII, which is seen without building a string.
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _clipped(reason: str) -> str:
+def clipped(reason: str) -> str:
     """Shortens a reason to what fits, never within a character."""
     return reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")

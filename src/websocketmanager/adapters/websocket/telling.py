@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from websocketmanager.adapters.websocket.connection import Connection
+from websockets.client import ClientProtocol
 
 #: Characters of one name in a certificate, which may be anything.
 _MAX_NAME: Final = 100
@@ -25,10 +25,10 @@ def tls_facts(transport: asyncio.BaseTransport) -> str:
     return ", ".join(filter(None, facts))
 
 
-def negotiated(connection: Connection) -> str:
+def negotiated(protocol: ClientProtocol) -> str:
     """Returns the subprotocol and the extensions that the server chose."""
-    extensions = ", ".join(one.name for one in connection.protocol.extensions)
-    return f"subprotocol {connection.subprotocol or 'none'}, extensions {extensions or 'none'}"
+    extensions = ", ".join(one.name for one in protocol.extensions)
+    return f"subprotocol {protocol.subprotocol or 'none'}, extensions {extensions or 'none'}"
 
 
 def _subject(certificate: Any) -> str:

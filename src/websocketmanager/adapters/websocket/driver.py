@@ -1,0 +1,122 @@
+"""One open WebSocket: `ports.Socket` on a connection of the driver."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+from websockets.exceptions import ProtocolError
+
+from websocketmanager.adapters.websocket.failures import ending_failure
+from websocketmanager.adapters.websocket.protocol import DriverConnection
+from websocketmanager.adapters.websocket.session import clipped
+from websocketmanager.domain.failure import SocketFailed
+from websocketmanager.domain.model import Kind, Message
+from websocketmanager.ports import Clock, DialTarget
+
+
+class DriverSession:
+    """`ports.Socket`. One coroutine at a time receives; sends and pings may overlap."""
+
+    __slots__ = ("_address", "_ahead", "_clock", "_connection", "_target")
+
+    def __init__(
+        self, connection: DriverConnection, *, target: DialTarget, address: str, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._target = target
+        self._address = address
+        self._clock = clock
+        #: Messages that came together with one that `recv` returned.
+        self._ahead: deque[Message] | None = None
+
+    def __repr__(self) -> str:
+        return f"<DriverSession {self._address} {self._connection.state.name.lower()}>"
+
+    @property
+    def address(self) -> str:
+        """The address that was dialled, as `host:port`; IPv6 in brackets."""
+        return self._address
+
+    @property
+    def subprotocol(self) -> str:
+        """The subprotocol the server chose, or the empty string."""
+        return self._connection.protocol.subprotocol or ""
+
+    @property
+    def last_heard(self) -> float:
+        """`Clock.monotonic()` when bytes came last, of whatever frame."""
+        return self._connection.last_heard
+
+    async def recv_many(self) -> Sequence[Message]:
+        """Returns all messages that have arrived, at least one. Cancelling loses none.
+
+        Raises:
+            SocketFailed: the socket ended, and all messages before its end were returned.
+        """
+        if self._ahead:
+            ahead, self._ahead = list(self._ahead), None
+            return ahead
+        connection = self._connection
+        while not (messages := connection.take()):
+            if connection.is_closed:
+                raise self._ended()
+            await connection.wait_readable()
+        return messages
+
+    async def recv(self) -> Message:
+        """Returns the next message. Cancelling loses none.
+
+        Raises:
+            SocketFailed: the socket ended, and all messages before its end were returned.
+        """
+        if not self._ahead:
+            self._ahead = deque(await self.recv_many())
+        return self._ahead.popleft()
+
+    async def send(self, data: bytes, kind: Kind) -> None:
+        """Writes one message; waits while the peer reads too slowly.
+
+        Cancelling while it waits does not take the message back.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+        if not await self._connection.send(data, kind):
+            raise self._ended()
+
+    async def ping(self) -> None:
+        """Sends a ping and waits for its pong.
+
+        Raises:
+            SocketFailed: the socket ended.
+        """
+        if not await self._connection.ping():
+            raise self._ended()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes with a handshake, at most the target's close timeout long; never raises.
+
+        What the peer sent before it answers can still be received, up to a bound. Cancelling
+        drops the transport.
+        """
+        connection = self._connection
+        try:
+            async with self._clock.timeout(self._target.close_timeout_seconds):
+                # A code that may not be sent (RFC 6455 §7.4.1) is refused: then without.
+                with suppress(ProtocolError):
+                    connection.start_close(code, clipped(reason))
+                    await connection.wait_closed()
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drops the transport at once; never raises."""
+        self._connection.transport.abort()
+
+    def _ended(self) -> SocketFailed:
+        connection = self._connection
+        return SocketFailed(connection.refusal or ending_failure(connection, self._target))

@@ -1,0 +1,342 @@
+"""One connection of the driver: asyncio's callbacks on one side, `MessageReader` on the other.
+
+No task of its own and no timer while it is open: bytes are read in the turn of the loop that
+brings them, and whoever waits is woken once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final, cast
+
+from websockets.protocol import State
+
+from websocketmanager.adapters.websocket.budget import ReadBudget
+from websocketmanager.adapters.websocket.handshake import protocol_for, request_for
+from websocketmanager.adapters.websocket.reading import MessageReader
+from websocketmanager.adapters.websocket.waiting import Pings, WriteGate, wake
+from websocketmanager.domain.failure import Failure
+from websocketmanager.domain.model import Kind, Message
+from websocketmanager.ports import Clock, DialTarget
+
+#: Bytes that the kernel has not taken yet, above which writers wait.
+_MAX_UNWRITTEN_BYTES: Final = 32_768
+_UNBOUNDED: Final = 1 << 62
+
+
+class DriverConnection(asyncio.Protocol):
+    """Drives `websockets.client.ClientProtocol`.
+
+    Attributes:
+        protocol: the library's part.
+        max_message_bytes: of one inbound message, after decompression.
+        connection_exc: with which the transport ended, if with any.
+        cut_off: whether the peer ended the stream before its answer to the handshake was whole.
+        last_heard: `Clock.monotonic()` when bytes came last.
+        transport: from the moment there is one.
+
+    Raises:
+        ValueError, InvalidURI: the library cannot read the target's URL.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_budget",
+        "_clock",
+        "_closed",
+        "_gate",
+        "_held",
+        "_linger",
+        "_loop",
+        "_paused",
+        "_pings",
+        "_reader",
+        "_share",
+        "_target",
+        "_waiter",
+        "connection_exc",
+        "cut_off",
+        "last_heard",
+        "protocol",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, target: DialTarget, clock: Clock, budget: ReadBudget) -> None:
+        self.protocol = protocol_for(target)
+        self.connection_exc: BaseException | None = None
+        self.cut_off = False
+        self.last_heard = clock.monotonic()
+        self._reader = MessageReader(self.protocol, target.max_message_bytes)
+        self._target = target
+        self._clock = clock
+        self._budget = budget
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._waiter: asyncio.Future[None] | None = None
+        self._pings = Pings()
+        self._gate = WriteGate()
+        self._linger: asyncio.TimerHandle | None = None
+        self._share = 0
+        self._held = b""
+        self._paused = False
+
+    # --- what failures are told from ---
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Of one inbound message, after decompression."""
+        return self._target.max_message_bytes
+
+    @property
+    def fault(self) -> Exception | None:
+        """What the stream did wrong by the library's rules, if anything."""
+        return self._reader.fault
+
+    @property
+    def refusal(self) -> Failure | None:
+        """Why a message was refused by a rule of ours, if one was."""
+        return self._reader.refusal
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life (RFC 6455 §4.1, §7.1)."""
+        return self.protocol.state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the transport is gone and all it brought was read."""
+        return self._closed.done()
+
+    @property
+    def reading_paused(self) -> bool:
+        """Whether the peer is held back, as nobody takes what it sends."""
+        return self._paused
+
+    # --- opening ---
+
+    async def open(self, user_agent: str) -> None:
+        """Performs the opening handshake with the target's headers.
+
+        Args:
+            user_agent: how the service introduces itself, unless a header does.
+
+        Raises:
+            InvalidHandshake: the answer is not the right one.
+        """
+        self.protocol.send_request(request_for(self.protocol, self._target, user_agent))
+        self._flush()
+        if self._is_unanswered:
+            self._answered = self._loop.create_future()
+            await self._answered
+            self._answered = None
+        if self.protocol.handshake_exc is not None:
+            raise self.protocol.handshake_exc
+
+    # --- reading ---
+
+    def take(self) -> list[Message]:
+        """Returns the messages that have arrived, perhaps none, and lets more of them come."""
+        taken = self._reader.take()
+        if self._share:
+            self._count_share(0)
+        if self._paused:
+            self._go_on()
+        return taken
+
+    async def wait_readable(self) -> None:
+        """Waits until there is something to take or the connection is closed.
+
+        One caller at a time. Cancelling leaves nothing behind.
+        """
+        if self._reader.messages or self.is_closed:
+            return
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # --- writing ---
+
+    async def send(self, data: bytes, kind: Kind) -> bool:
+        """Writes one message; waits while the peer reads too slowly.
+
+        Returns:
+            Whether the connection was open and lasted until the waiting was over.
+        """
+        if self.state is not State.OPEN:
+            await self.wait_closed()
+            return False
+        if kind is Kind.TEXT:
+            self.protocol.send_text(data)
+        else:
+            self.protocol.send_binary(data)
+        self._flush()
+        await self._gate.wait_open()
+        return not self.is_closed
+
+    async def ping(self) -> bool:
+        """Sends a ping and waits for its pong; a later ping's pong counts as well.
+
+        Returns:
+            Whether it came: the connection ended otherwise.
+        """
+        if self.state is not State.OPEN:
+            await self.wait_closed()
+            return False
+        payload = self._pings.begin()
+        self.protocol.send_ping(payload)
+        self._flush()
+        return await self._pings.wait(payload)
+
+    # --- closing ---
+
+    def start_close(self, code: int, reason: str) -> None:
+        """Sends a close frame if none was, and holds the peer back no longer.
+
+        Raises:
+            ProtocolError: the code may not be sent (RFC 6455 §7.4.1).
+        """
+        if self.state is State.OPEN:
+            self.protocol.send_close(code, reason)
+        self._settle()
+
+    async def wait_closed(self) -> None:
+        """Waits until the transport is gone. Cancelling leaves nothing behind."""
+        if not self._closed.done():
+            await asyncio.shield(self._closed)
+
+    # --- asyncio's callbacks ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_MAX_UNWRITTEN_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads bytes, and wakes whoever waits for messages."""
+        self.last_heard = self._clock.monotonic()
+        if self._held:
+            # Some transports bring what they had when they were told to pause.
+            self._held += data
+        else:
+            self._read(data)
+
+    def eof_received(self) -> None:
+        """Reads the end of the stream; the transport then closes itself."""
+        self._end_stream()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends everything that waits."""
+        self.connection_exc = exc
+        self._end_stream()
+        self._count_share(0)
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._closed.set_result(None)
+        self._gate.open()
+        self._pings.end()
+        wake(self._waiter, self._answered)
+
+    def pause_writing(self) -> None:
+        """Makes writers wait."""
+        self._gate.shut()
+
+    def resume_writing(self) -> None:
+        """Lets writers go on."""
+        self._gate.open()
+
+    # --- the way in ---
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        most = self._budget.allowance
+        read = reader.feed(data, most)
+        if read < len(data):
+            self._held = data[read:]
+        self._count_share(reader.unread_bytes)
+        if reader.stirred:
+            reader.stirred = False
+            self._settle()
+        if (self._held or reader.unread_bytes > most) and self.state is State.OPEN:
+            self._pause()
+        if reader.messages and self._waiter is not None:
+            wake(self._waiter)
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """Reads what was held back, and then from the transport unless that was enough."""
+        held, self._held = self._held, b""
+        if held:
+            self._read(held)
+        enough = self._held or self._reader.unread_bytes > self._budget.allowance
+        if enough and self.state is State.OPEN:
+            return
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _end_stream(self) -> None:
+        """Reads all that was held back, however much that is, and then the end of the stream."""
+        if self._is_unanswered:
+            self.cut_off = True
+        held, self._held = self._held, b""
+        if held:
+            self._reader.feed(held, _UNBOUNDED)
+        self._reader.feed_eof()
+        self._settle()
+        wake(self._waiter)
+
+    def _count_share(self, unread: int) -> None:
+        self._budget.used += unread - self._share
+        self._share = unread
+
+    # --- after the protocol was given something ---
+
+    def _settle(self) -> None:
+        """Sends what the protocol has to say, and does what its state asks for."""
+        self._flush()
+        for payload in self._reader.take_pongs():
+            self._pings.answer(payload)
+        if self._is_unanswered:
+            return
+        wake(self._answered)
+        if self.state is State.OPEN or self.protocol.handshake_exc is not None:
+            # Who opens drops the transport when that failed.
+            return
+        if self._paused:
+            # Nobody is held back any longer, so that the answer to a close is seen.
+            self._go_on()
+        if self._linger is None and not self.is_closed and self._reader.is_over:
+            # RFC 6455 §7.1.1: the server closes first, within a reasonable time.
+            self._linger = self._loop.call_later(
+                self._target.close_timeout_seconds, self.transport.abort
+            )
+
+    @property
+    def _is_unanswered(self) -> bool:
+        return self.state is State.CONNECTING and self.protocol.handshake_exc is None
+
+    def _flush(self) -> None:
+        """Writes what the protocol has to say."""
+        for data in self.protocol.data_to_send():
+            if self.transport.is_closing():
+                return
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                # uvloop raises a RuntimeError where asyncio does nothing.
+                with suppress(OSError, RuntimeError):
+                    self.transport.write_eof()
+            else:
+                self.transport.close()

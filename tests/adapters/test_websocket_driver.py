@@ -1,0 +1,331 @@
+"""The driver's own promises: lists of messages, pausing by bytes, waking, masks."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable
+
+import pytest
+from websockets.exceptions import InvalidMessage
+from websockets.protocol import State
+
+from tests.kit.clock import ManualClock
+from tests.kit.driven import Driven, Transport, answer_to, unmasked
+from tests.kit.opening import failure_of, target
+from tests.kit.raw_peer import BINARY, CLOSE, PING, PONG, TEXT, frame
+from websocketmanager.adapters.websocket.budget import MAX_UNREAD_BYTES, ReadBudget
+from websocketmanager.adapters.websocket.driver import DriverSession
+from websocketmanager.adapters.websocket.protocol import DriverConnection
+from websocketmanager.adapters.websocket.reading import NOT_UTF8
+from websocketmanager.domain.failure import FailureKind
+from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.options import Compression
+
+TARGET = target("ws://h/", close_timeout_seconds=0.05)
+
+
+def texts(*numbers: int) -> list[Message]:
+    return [Message(Kind.TEXT, b"%d" % number) for number in numbers]
+
+
+def spelled(*numbers: int) -> bytes:
+    return b"".join(frame(TEXT, b"%d" % number) for number in numbers)
+
+
+def opened(
+    budget: ReadBudget | None = None, clock: ManualClock | None = None
+) -> tuple[Driven, DriverSession]:
+    driven = Driven(TARGET, budget, clock)
+    driven.open()
+    session = DriverSession(
+        driven.connection, target=TARGET, address="h:80", clock=clock or ManualClock()
+    )
+    return driven, session
+
+
+async def begun(awaitable: Awaitable[object]) -> asyncio.Future[object]:
+    """Starts it, and returns when it waits."""
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.wait([task], timeout=0)
+    assert not task.done()
+    return task
+
+
+# --- receiving -----------------------------------------------------------------------------------
+
+
+async def test_all_that_came_is_taken_at_once_and_by_one_in_turn() -> None:
+    driven, session = opened()
+    driven.feed(spelled(1, 2) + frame(PING, b"") + spelled(3))
+    assert await session.recv_many() == texts(1, 2, 3)
+    driven.feed(spelled(4, 5, 6))
+    assert [await session.recv()] == texts(4)
+    driven.feed(spelled(7))
+    assert await session.recv_many() == texts(5, 6)
+    assert await session.recv_many() == texts(7)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5])
+async def test_the_second_part_of_a_header_is_not_taken_for_a_frame(cut: int) -> None:
+    """From its third byte on this one reads like a Text of one letter, and so on."""
+    driven, session = opened()
+    message = Message(Kind.BINARY, b"x\x81\x01y" * (0x8101 // 4) + b"z")
+    data = frame(BINARY, message.data)
+    assert data[2:5] == b"\x81\x01x"
+    driven.feed(data[:cut])
+    driven.feed(data[cut:] + spelled(1))
+    assert await session.recv_many() == [message, *texts(1)]
+
+
+async def test_who_waits_is_woken_by_a_message_and_by_nothing_less() -> None:
+    driven, session = opened()
+    waiting = await begun(session.recv_many())
+    data = spelled(1)
+    driven.feed(frame(PONG, b"") + data[:2])
+    await asyncio.wait([waiting], timeout=0)
+    assert not waiting.done()
+    driven.feed(data[2:] + spelled(2))
+    assert await waiting == texts(1, 2)
+
+
+async def test_cancelling_in_the_turn_that_brings_a_message_loses_none() -> None:
+    driven, session = opened()
+    waiting = await begun(session.recv_many())
+    driven.feed(spelled(1))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert await session.recv_many() == texts(1)
+
+
+async def test_the_end_is_told_behind_the_last_message_and_to_whoever_waits() -> None:
+    driven, session = opened()
+    waiting = await begun(failure_of(session.ping()))
+    driven.feed(spelled(1) + frame(CLOSE, b"\x03\xe9"))
+    driven.connection.connection_lost(None)
+    assert await session.recv_many() == texts(1)
+    failure = await failure_of(session.recv_many())
+    assert (failure.kind, failure.close_code) == (FailureKind.PEER_CLOSED, 1001)
+    assert await waiting == failure
+    assert await failure_of(session.recv()) == failure
+
+
+async def test_any_bytes_are_heard() -> None:
+    clock = ManualClock()
+    driven, session = opened(clock=clock)
+    for data in (frame(PING, b"x"), frame(PONG), spelled(1)[:1]):
+        clock.advance(5)
+        driven.feed(data)
+        assert session.last_heard == clock.monotonic()
+    clock.advance(5)
+    assert session.last_heard == clock.monotonic() - 5
+
+
+# --- pausing -------------------------------------------------------------------------------------
+
+
+async def test_reading_pauses_when_nobody_takes_and_goes_on_when_somebody_does() -> None:
+    driven, session = opened()
+    data = frame(BINARY, bytes(60_000))
+    for _ in range(100):
+        if driven.paused():
+            break
+        driven.feed(data)
+    assert MAX_UNREAD_BYTES < len(await session.recv_many()) * 60_200 < MAX_UNREAD_BYTES + 120_000
+    assert not driven.paused()
+
+
+async def test_a_read_beyond_the_bound_is_handed_over_in_portions() -> None:
+    driven, session = opened(ReadBudget(most_each=50_000))
+    numbers = range(20_000)
+    driven.feed(spelled(*numbers))
+    received: list[Message] = []
+    while driven.paused():
+        portion = await session.recv_many()
+        assert len(portion) < 6000
+        received += portion
+    received += driven.connection.take()
+    assert received == texts(*numbers)
+
+
+async def test_what_still_comes_while_reading_is_paused_stays_in_order() -> None:
+    driven, _ = opened(ReadBudget(most_each=0))
+    driven.feed(spelled(*range(20_000)) + spelled(1)[:2])
+    assert driven.paused()
+    driven.connection.data_received(spelled(1)[2:] + spelled(2))
+    driven.feed_eof()
+    assert driven.messages == texts(*range(20_000), 1, 2)
+
+
+async def test_small_packed_frames_do_not_become_a_flood() -> None:
+    dialled = target("ws://h/", compression=Compression.DEFLATE)
+    driven = Driven(dialled)
+    driven.open("permessage-deflate; server_no_context_takeover")
+    packer = zlib.compressobj(wbits=-15)
+    packed = (packer.compress(bytes(500_000)) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    driven.feed(frame(BINARY, packed, rsv=4) * 100)
+    count = 0
+    while driven.paused():
+        portion = driven.connection.take()
+        assert 1 <= len(portion) <= 3
+        count += len(portion)
+    assert count + len(driven.connection.take()) == 100
+
+
+async def test_connections_share_a_budget() -> None:
+    budget = ReadBudget(most=10_000)
+    first, second = opened(budget)[0], opened(budget)[0]
+    second.feed(spelled(1))
+    assert not second.paused()
+    first.feed(frame(BINARY, bytes(20_000)))
+    second.feed(spelled(2))
+    assert second.paused()
+    assert first.connection.take()
+    second.take()
+    assert not second.paused()
+    second.feed(spelled(3))
+    assert not second.paused()
+
+
+async def test_the_budget_forgets_what_an_ended_connection_held() -> None:
+    budget = ReadBudget()
+    driven, session = opened(budget)
+    driven.feed(spelled(1, 2))
+    assert budget.used > 0
+    driven.connection.connection_lost(None)
+    assert budget.used == 0
+    assert await session.recv_many() == texts(1, 2)
+    assert budget.used == 0
+
+
+async def test_a_close_of_ours_reads_on_whatever_is_unread() -> None:
+    driven, session = opened(ReadBudget(most_each=0))
+    driven.feed(spelled(*range(20_000)) + frame(CLOSE, b"\x03\xe8"))
+    assert driven.paused()
+    closing = await begun(session.close(1000, ""))
+    assert not driven.paused()
+    assert driven.protocol.close_rcvd is not None
+    driven.connection.connection_lost(None)
+    await closing
+    assert await session.recv_many() == texts(*range(20_000))
+
+
+async def test_a_fault_reads_on_as_well() -> None:
+    driven, _ = opened(ReadBudget(most_each=0))
+    driven.feed(spelled(1) + frame(TEXT, b"\xff"))
+    while driven.paused():
+        driven.take()
+    assert driven.protocol.state is State.CLOSING
+    assert not driven.paused()
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+async def test_send_waits_for_the_transport() -> None:
+    driven, session = opened()
+    driven.connection.pause_writing()
+    first = await begun(session.send(b"1", Kind.TEXT))
+    second = await begun(session.send(b"2", Kind.BINARY))
+    second.cancel()
+    await asyncio.wait([second])
+    driven.connection.resume_writing()
+    await first
+    await session.send(b"3", Kind.TEXT)
+    assert list(unmasked(driven.transport.written)) == [(0x81, b"1"), (0x82, b"2"), (0x81, b"3")]
+
+
+async def test_send_that_waits_fails_when_the_transport_is_lost() -> None:
+    driven, session = opened()
+    driven.connection.pause_writing()
+    sending = await begun(failure_of(session.send(b"1", Kind.TEXT)))
+    driven.connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+    failure = await sending
+    assert "Connection reset by peer" in getattr(failure, "message", "")
+
+
+async def test_every_frame_has_a_mask_of_its_own() -> None:
+    driven, session = opened()
+    for _ in range(100):
+        await session.send(b"", Kind.BINARY)
+    written = driven.transport.written
+    assert len({written[at + 2 : at + 6] for at in range(0, len(written), 6)}) == 100
+
+
+async def test_a_pong_answers_its_ping_and_those_before_it() -> None:
+    driven, session = opened()
+    pings = [await begun(session.ping()) for _ in range(3)]
+    payloads = [payload for _, payload in unmasked(driven.transport.written)]
+    assert len(set(payloads)) == 3
+    driven.feed(frame(PONG, b"unsolicited") + frame(PONG, payloads[1]))
+    await asyncio.gather(*pings[:2])
+    await asyncio.wait([pings[2]], timeout=0)
+    assert not pings[2].done()
+    driven.feed(frame(PONG, payloads[0]) + frame(PONG, payloads[2]))
+    await pings[2]
+
+
+# --- ends ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [frame(CLOSE, b"\x03\xe8"), frame(3), frame(TEXT, b"\xff")])
+async def test_whoever_ends_but_keeps_the_transport_is_dropped(first: bytes) -> None:
+    driven, _ = opened()
+    driven.feed(first)
+    aborted = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, aborted.set)
+    assert not driven.transport.aborted
+    await aborted.wait()
+    assert driven.transport.aborted
+
+
+async def test_nothing_behind_a_refused_message_counts_though_this_side_closed() -> None:
+    driven, _ = opened()
+    driven.close(1000)
+    driven.feed(spelled(1) + frame(TEXT, b"\xff") + frame(PING, b"x") + frame(3) + spelled(2))
+    assert driven.connection.take() == texts(1)
+    assert list(unmasked(driven.transport.written)) == [(0x88, b"\x03\xe8")]
+    assert driven.connection.refusal is NOT_UTF8
+    assert driven.connection.fault is None
+
+
+async def test_nothing_is_left_in_the_loop_behind_an_end() -> None:
+    driven, _ = opened()
+    driven.feed(frame(CLOSE, b"\x03\xe8"))
+    driven.connection.connection_lost(None)
+    assert driven.connection._linger is None
+    assert driven.connection.is_closed
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+async def test_a_peer_that_speaks_before_it_is_asked() -> None:
+    connection = DriverConnection(TARGET, ManualClock(), ReadBudget())
+    connection.connection_made(Transport())
+    connection.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")
+    async with asyncio.timeout(5):
+        with pytest.raises(InvalidMessage):
+            await connection.open("test")
+    assert not connection.cut_off
+
+
+async def test_a_peer_that_is_gone_before_it_is_asked() -> None:
+    connection = DriverConnection(TARGET, ManualClock(), ReadBudget())
+    connection.connection_made(Transport())
+    connection.connection_lost(None)
+    async with asyncio.timeout(5):
+        with pytest.raises(InvalidMessage):
+            await connection.open("test")
+    assert connection.cut_off
+
+
+async def test_an_answer_with_frames_and_the_end_behind_it_opens() -> None:
+    driven = Driven(TARGET)
+    opening = await begun(driven.connection.open("test"))
+    driven.feed(answer_to(driven.protocol.key) + spelled(1) + frame(CLOSE, b"\x03\xe8"))
+    async with asyncio.timeout(5):
+        await opening
+    assert driven.connection.take() == texts(1)
+    assert driven.protocol.state is State.CLOSING

@@ -1,0 +1,37 @@
+"""Which topics pass, by the rules and by the scenarios of the moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from websocketmanager.embedded.store import opened_store
+from websocketmanager.embedded.topics import ScenarioRegistry, TopicJudge, TopicRules
+
+SERVICES = ("websocketmanager", "scenario")
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [("platform", {"", "no-such-prefix", "sc.S2.a.b.c"}), ("any", {""})],
+)
+async def test_each_topic_that_breaks_a_rule_is_named_with_it(
+    rules: TopicRules, refused: set[str]
+) -> None:
+    async with opened_store(":memory:") as store:
+        await store.save("scenario", "scenario.S1", "{}")
+        judge = TopicJudge(ScenarioRegistry(store, SERVICES), rules)
+        topics = ["demo.ticks", "sc.S1.a.b.c", "", "no-such-prefix", "sc.S2.a.b.c"]
+
+        refusals = await judge.refusals(topics)
+
+        assert set(refusals) == refused
+        assert all(refusals.values())
+
+
+async def test_the_scenario_service_decides_over_others() -> None:
+    async with opened_store(":memory:") as store:
+        registry = ScenarioRegistry(store, SERVICES)
+        await store.save("websocketmanager", "scenario.S1", "{}")
+        assert await registry.active({"S1", "S2"}) == {"S1"}
+        await store.save("scenario", "scenario.S1", '{"status":"archived"}')
+        assert await registry.active({"S1"}) == frozenset()
