@@ -24,6 +24,8 @@ MESSAGE_TYPE = "com.virtufin.websocketmanager.message"
 STREAM_TYPE_PREFIX = "com.virtufin.websocketmanager.stream."
 LIFECYCLE_TYPE_PREFIX = "com.virtufin.websocketmanager.connection."
 LIFECYCLE_TOPIC = Topic("websocketmanager.lifecycle")
+#: Cause of a gap that reaches into its session, to where the last feed was subscribed.
+SUBSCRIBING = "subscribing"
 #: Digits of `ce-sequence`: text order is number order.
 SEQUENCE_DIGITS = 20
 
@@ -201,7 +203,7 @@ def marker_event(
 ) -> Event:
     """Returns an in-stream marker that stands behind message `sequence` of its session."""
     variable = (
-        ("ce-id", f"{identity.id_prefix}{sequence}/{marker}"),
+        ("ce-id", f"{identity.id_prefix}{sequence}/{_marker_name(marker, facts)}"),
         ("ce-time", timestamp(at)),
         ("ce-sequence", f"{sequence:0{SEQUENCE_DIGITS}d}"),
     )
@@ -273,6 +275,11 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
 def _second(unix_seconds: int) -> str:
     """Returns a timestamp up to the fraction; nearly all messages share theirs with others."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def _marker_name(marker: str, facts: Mapping[str, Any]) -> str:
+    # A gap that reaches into the session may end where the first marker of it stands.
+    return f"{marker}/{SUBSCRIBING}" if facts.get("cause") == SUBSCRIBING else marker
 
 
 def _extensions(identity: StreamIdentity) -> dict[str, str]:

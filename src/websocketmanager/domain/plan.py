@@ -99,6 +99,11 @@ class Plan:
     send_spacing_seconds: float = 0.0
     exclusive: str = field(default="", repr=False)
 
+    @property
+    def answers_heartbeat(self) -> bool:
+        """Whether a message may be the server's reply to the application heartbeat."""
+        return self.heartbeat is not None and self.heartbeat.expect is not None
+
 
 def compile_plan(spec: ConnectionSpec, compile_regex: CompileRegex) -> Plan:
     """Returns the plan of validated options.

@@ -79,6 +79,15 @@ class Feed:
         if not self.queued:
             self._lane.offer(self)
 
+    def push_many(self, events: Sequence[Event]) -> None:
+        """Appends events; never blocks. Bounds are the owner's."""
+        self.events.extend(events)
+        count = len(events)
+        self.load += count
+        self._lane.pending += count
+        if not self.queued:
+            self._lane.offer(self)
+
     def open_gate(self, tag: int) -> None:
         """Lets events up to this tag pass."""
         if tag > self.gate:

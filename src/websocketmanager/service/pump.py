@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from websocketmanager.domain.envelope import (
+    SUBSCRIBING,
     Event,
     MessageEvent,
     Route,
@@ -195,7 +196,7 @@ class Pump:
             return
         reaches = {
             "to_sequence": self.sequence + 1,
-            "cause": "subscribing",
+            "cause": SUBSCRIBING,
             "started_at": timestamp(at),
         }
         self._mark("gap", at, {**self._gap, **reaches})
@@ -287,6 +288,60 @@ class Pump:
                     format=self._format,
                 )
             )
+
+    def accept_many(self, messages: Sequence[Message], start: int, at: float) -> int:
+        """Takes messages from `start` on, until the reader must wait.
+
+        As `accept` for each, in one go: what can be done once is not done for every message.
+
+        Returns:
+            How many it took: one at least.
+        """
+        topic, identity = self.topic, self._identity
+        if (
+            self.taps.open
+            or topic is None
+            or identity is None
+            or self._abandoned
+            or topic == self._rejected
+            or self._format is not Format.RAW
+        ):
+            return self._accept_each(messages, start, at)
+        if at >= self._look_again_at or at < self._looked_at:
+            self._look(at)
+        route = self._routes.get(topic)
+        if route is None:
+            route = self._routes[topic] = message_route(identity, topic)
+        stop = min(len(messages), start + max(self._max_messages - self._feed.load, 1))
+        session, first, room = identity.session, self.sequence + 1 - start, self._max_bytes
+        room -= self._bytes
+        size, events = 0, []
+        for index in range(start, stop):
+            message = messages[index]
+            data = message.data
+            events.append(MessageEvent(route, data, message.kind, session, first + index, at))
+            size += len(data)
+            if size >= room:
+                break
+        count = len(events)
+        self.sequence += count
+        self._received += count
+        self._received_bytes += size
+        self._last_message_at = at
+        self.last_kind = message.kind
+        self._bytes += size
+        self._budget.take(size + count * _EVENT_BYTES)
+        self._feed.push_many(events)
+        if self._feed.load >= self._max_messages or self._bytes >= self._max_bytes:
+            self._room.clear()
+        return count
+
+    def _accept_each(self, messages: Sequence[Message], start: int, at: float) -> int:
+        for index in range(start, len(messages)):
+            self.accept(messages[index], at)
+            if self.full:
+                return index + 1 - start
+        return len(messages) - start
 
     @property
     def full(self) -> bool:

@@ -18,6 +18,11 @@ class Replies:
         # Each with the number of the socket that should bring it.
         self._waiting: dict[bytes, tuple[int, asyncio.Future[bytes]]] = {}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a message may be a reply."""
+        return bool(self._waiting)
+
     def frame(self, message: bytes, random_bytes: bytes) -> tuple[bytes, bytes]:
         """Returns the key to expect and the bytes to send.
 

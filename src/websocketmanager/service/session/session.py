@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,8 @@ class Session:
             full=lambda: self._must_wait,
             failed=self._fail,
         )
+        # Nothing of the plan looks at messages: what changes of it, the subscriptions, says so.
+        self._plain = not (plan.refusals or plan.notices or plan.data or plan.answers_heartbeat)
         self._opened = False
         self._numbered = False
         self._held = Early()
@@ -301,12 +303,15 @@ class Session:
         try:
             self._begin(early)
             while True:
-                self._take(await socket.recv())
-                if self._held.full:
-                    await self._wait_release()
-                if self._numbered and pump.full:
-                    await pump.wait_room()
-                    self._vigil.note_room()
+                messages = await socket.recv_many()
+                taken = 0
+                while taken < len(messages):
+                    taken += self._take_some(messages, taken)
+                    if self._held.full:
+                        await self._wait_release()
+                    if self._numbered and pump.full:
+                        await pump.wait_room()
+                        self._vigil.note_room()
         except SocketFailed as error:
             return self._ending(error.failure)
         except Exception as error:  # noqa: BLE001 - as in run
@@ -335,6 +340,27 @@ class Session:
             raise SocketFailed(Failure(FailureKind.DIALOGUE_TIMEOUT, text))
         await self._released.wait()
         self._vigil.note_room()
+
+    def _take_some(self, messages: Sequence[Message], start: int) -> int:
+        """Takes messages from `start` on; returns how many: one at least."""
+        if not self._is_all_data:
+            self._take(messages[start])
+            return 1
+        count = self._ears.pump.accept_many(messages, start, self._tools.clock.now())
+        self._vigil.hear_many(count)
+        return count
+
+    @property
+    def _is_all_data(self) -> bool:
+        """Whether no message can now be for anybody but the topic, so that none is looked at."""
+        return (
+            self._numbered
+            and self._plain
+            and not self._subscriptions.waiting
+            and not self._ears.replies.waiting
+            and self._noted is None
+            and self._compared is None
+        )
 
     def _take(self, message: Message) -> None:
         """Gives one message to whoever it is for."""

@@ -55,6 +55,11 @@ class Subscriptions:
         self._overdue: set[str] = set()
 
     @property
+    def waiting(self) -> bool:
+        """Whether a message may be an acknowledgement."""
+        return bool(self._awaited)
+
+    @property
     def written(self) -> bool:
         """Whether all of them were written."""
         return not self._unwritten and not self._writing

@@ -73,6 +73,13 @@ class Vigil:
         if self._plan.silence.wanted:
             self._signs = replace(self._signs, read_at=self._clock.monotonic())
 
+    def hear_many(self, count: int) -> None:
+        """So many messages of data were read."""
+        self._heard += count
+        if self._plan.silence.wanted:
+            now = self._clock.monotonic()
+            self._signs = replace(self._signs, read_at=now, data_at=now)
+
     def hear_data(self) -> None:
         """It was data."""
         if self._plan.silence.wanted:
