@@ -112,7 +112,7 @@ class Vigil:
     async def _ping(self) -> None:
         """Pings; no sign of life within the timeout means that the session is lost.
 
-        Any message is a sign of life. While the reader waits for room nothing can be read, so
+        Anything that arrives is a sign of life. While the reader waits for room nothing can be read, so
         silence proves nothing then.
         """
         clock, speaker, timeout = self._clock, self._speaker, self._ping_timeout
@@ -127,7 +127,7 @@ class Vigil:
         except TimeoutError:
             if blocked or self._full() or self._room_at >= pinged_at:
                 next_at = clock.monotonic() + self._ping_interval
-            elif self._heard == heard:
+            elif self._heard == heard and speaker.socket.last_heard < pinged_at:
                 message = f"no sign of life within {timeout:g} s of a ping"
                 self._failed(Failure(FailureKind.PING_TIMEOUT, message))
                 return
@@ -143,6 +143,10 @@ class Vigil:
         if self._full():
             # Nothing is read while the buffer is full: silence is our own.
             self._signs = replace(self._signs, read_at=now, quiet_at=now)
+        if (socket := self._speaker.socket) is not None:
+            # Any frame is a sign of life, a ping of the server as well; of data it is none.
+            read_at = max(self._signs.read_at, socket.last_heard)
+            self._signs = replace(self._signs, read_at=read_at)
         judgement = judge_silence(self._plan.silence, self._signs, now=now, quiet=quiet)
         if judgement.failure is not None:
             self._failed(judgement.failure)
