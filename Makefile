@@ -7,8 +7,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The lock is complete: pip must neither resolve nor look for anything newer.
 LOCKED := install --require-hashes --no-deps -r
 PYTEST_WORKERS ?= 2
+# Measurements of the whole service, which have targets of their own.
+BENCH_WHOLE := tests/bench/bench_peers.py tests/bench/bench_idle.py
 
-.PHONY: run check long fuzz bench test lint format types layers protos docs lock clean help
+.PHONY: run check long fuzz bench bench-peers bench-idle test lint format types layers protos docs lock clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,10 +47,17 @@ long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outa
 fuzz: $(VENV)/.dev ## templates and patterns under random damage, 60 s each
 	@FUZZ_SECONDS=60 $(BIN)/python -m pytest -n 2 tests/domain/test_template.py tests/domain/test_pattern.py -k fuzzed $(ARGS)
 
-bench: $(VENV)/.dev ## encoding, reading, and publishing by each way: ratios of interleaved runs
-	@$(BIN)/python -m tests.bench.bench_encode
-	@$(BIN)/python -m tests.bench.bench_reader
-	@GRPC_VERBOSITY=ERROR $(BIN)/python -m tests.bench.bench_publish $(ARGS)
+# Go is needed for the other end of the feeds, and for the peer.
+bench: $(VENV)/.dev ## what our own paths cost; ARGS for the last: the service under every load
+	@for each in guard $(patsubst tests/bench/%.py,%,$(filter-out $(BENCH_WHOLE),$(wildcard tests/bench/bench_*.py))); \
+	 do echo "$$each"; $(BIN)/python -m tests.bench.$$each || exit 1; done
+	@$(BIN)/python -m tests.bench.bench_peers --variants 'driver*' 'client*' --rounds 3 --wide-rounds 1 --json build/bench/service.json $(ARGS)
+
+bench-peers: $(VENV)/.dev ## beside benthos and a plain script; ARGS="--docs" renews docs/performance.md
+	@$(BIN)/python -m tests.bench.bench_peers $(ARGS)
+
+bench-idle: $(VENV)/.dev ## 1,000 and 10,000 idle connections: memory, CPU, recovery; ARGS="--docs"
+	@$(BIN)/python -m tests.bench.bench_idle $(ARGS)
 
 test: $(VENV)/.dev ## tests only; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)

@@ -151,10 +151,11 @@ class Batch:
                 waiting, gate = feed.events, feed.gate
                 room = min(_TURN_BYTES, _BATCH_BYTES - size)
                 turn = 0
-                while turn < room and len(events) < max_events:
-                    if not waiting or waiting[0].tag > gate:
+                take = waiting.popleft
+                for _ in range(min(len(waiting), max_events - before)):
+                    if turn >= room or waiting[0].tag > gate:
                         break
-                    event = waiting.popleft()
+                    event = take()
                     append(event)
                     turn += len(event.data) + _EVENT_BYTES
                 size += turn

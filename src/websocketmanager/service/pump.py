@@ -434,7 +434,7 @@ class Pump:
             self._room.clear()
 
     def _release(self, events: Sequence[Event]) -> None:
-        size = sum(len(event.data) for event in events)
+        size = sum([len(event.data) for event in events])  # a list: once per message
         self._bytes -= size
         self._budget.give(size + _EVENT_BYTES * len(events))
         # Half empty: waking the reader for each freed place would make it stutter.
@@ -493,4 +493,4 @@ class Pump:
 
 def _messages(events: Sequence[Event]) -> int:
     """Returns how many are messages, and not markers."""
-    return sum(event.route.is_message for event in events)
+    return sum([event.route.is_message for event in events])  # a list: once per message

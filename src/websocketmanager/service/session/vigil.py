@@ -112,8 +112,8 @@ class Vigil:
     async def _ping(self) -> None:
         """Pings; no sign of life within the timeout means that the session is lost.
 
-        Anything that arrives is a sign of life. While the reader waits for room nothing can be read, so
-        silence proves nothing then.
+        Anything that arrives is a sign of life. While the reader waits for room nothing can be
+        read, so silence proves nothing then.
         """
         clock, speaker, timeout = self._clock, self._speaker, self._ping_timeout
         assert speaker.socket is not None  # noqa: S101 - only an open session pings
