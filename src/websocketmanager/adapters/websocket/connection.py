@@ -30,6 +30,7 @@ class Connection(ClientConnection):
 
     Attributes:
         max_message_bytes: of one inbound message, after decompression.
+        whole: messages that have arrived to their end and were not returned.
         kinds: of the messages that `recv` has yet to return, in their order.
         cut_off: whether the peer ended the stream before its answer to the handshake was whole.
         last_heard: `Clock.monotonic()` when bytes came last.
@@ -47,6 +48,7 @@ class Connection(ClientConnection):
         )
         self.max_message_bytes = target.max_message_bytes
         self._target = target
+        self.whole = 0
         self.kinds: deque[Kind] = deque()
         self.cut_off = False
         self._clock = clock
@@ -100,6 +102,7 @@ class Connection(ClientConnection):
                 self._bytes_after_release += len(event.data)
                 if self._bytes_after_release > MAX_BYTES_AFTER_CLOSE:
                     return
+            self.whole += event.fin
             if event.opcode is not CONT:
                 self.kinds.append(Kind.TEXT if event.opcode is TEXT else Kind.BINARY)
         super().process_event(event)

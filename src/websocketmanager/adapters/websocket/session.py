@@ -53,12 +53,16 @@ class WebSocketSession:
         return self._connection.last_heard
 
     async def recv_many(self) -> Sequence[Message]:
-        """Returns the next message alone: the library gives them one by one.
+        """Returns the whole messages that the library holds, at least one. Cancelling loses none.
 
         Raises:
             SocketFailed: as `recv` does.
         """
-        return (await self.recv(),)
+        messages = [await self.recv()]
+        with suppress(SocketFailed):  # the next call says so again
+            while self._connection.whole:
+                messages.append(await self.recv())  # which does not wait then
+        return messages
 
     async def recv(self) -> Message:
         """Returns the next message. Cancelling loses none.
@@ -77,6 +81,7 @@ class WebSocketSession:
             raise self._ended() from None
         except TooManyFragments:
             await self._refuse(TOO_MANY_FRAGMENTS, CloseCode.MESSAGE_TOO_BIG)
+        connection.whole -= 1
         kind = connection.kinds.popleft()
         if kind is Kind.TEXT and not is_utf8(data):
             await self._refuse(NOT_UTF8, CloseCode.INVALID_DATA)
