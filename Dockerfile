@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="websocketmanager" \
       org.opencontainers.image.description="Holds outbound WebSocket connections for other services" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/websocketmanager /opt/websocketmanager
-# Where the embedded API (`api`) keeps its database; `serve` writes nothing to disk.
+# Where the embedded API (`api`) keeps its database; `serve` writes there only what `MessageLogFolder` asks for.
 RUN install --directory --owner=10001 --group=10001 /var/lib/websocketmanager
 WORKDIR /var/lib/websocketmanager
 ENV PATH=/opt/websocketmanager/bin:$PATH \

@@ -338,6 +338,7 @@ def test_the_shipped_environment_holds_every_key_with_its_default() -> None:
         "HostDialSpacingMs",
         "HostMaxConnections",
         "SecretsFolder",
+        "MessageLogFolder",
         "ProfilesFolder",
     ]
 

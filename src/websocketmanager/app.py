@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import websocketmanager
+from websocketmanager.adapters.message_log import SqliteMessageLog
 from websocketmanager.adapters.peers import GrpcPeers
 from websocketmanager.adapters.profile_files import packaged_folder, read_profiles
 from websocketmanager.adapters.regex import compile_regex
@@ -170,7 +171,8 @@ class _House:
             places=Places(clock, self.journal, policy.max_sockets_at),
             compile_regex=compile_regex,
         )
-        self.registry = Registry(tools, index, self.lane)
+        self.log = _message_log(settings, self.journal)
+        self.registry = Registry(tools, index, self.lane, self.log)
         self.supervisor = Supervisor(tools, self.api, index, self.registry)
         self.recovery = Recovery(
             self.registry, self.api, index, tools, on_loaded=self.supervisor.begin
@@ -243,11 +245,15 @@ class _House:
         finally:
             await self.grpc.stop(0)
             await self.web.stop(0)
+            if self.log is not None:
+                await self.log.close()
             await self.api.close()
 
     async def _begin(self, heartbeat: Heartbeat, app: App) -> None:
         """Claims the instance id, recovers, opens readiness, and beats from then on."""
         await heartbeat.claim()
+        if self.log is not None:
+            await self.log.start()  # the name in the folder is ours as long as the id is
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - as above
             tasks.create_task(heartbeat.run())
             tasks.create_task(self.recovery.run())
@@ -272,7 +278,9 @@ class _House:
                 await _quietly(heartbeat.release())
         except TimeoutError:
             connections.cancel()
-        app.dropped = self.lane.pending + self.ledger.waiting
+        if self.log is not None:
+            await self.log.close()
+        app.dropped = self.registry.unflushed
         self.journal.emit(ServiceStopped(app.dropped))
 
     async def _flush(self) -> None:
@@ -328,6 +336,12 @@ class _House:
             "1",
             lambda: [(1.0, {"mode": "direct" if self.direct else self.api.publish_mode})],
         )
+        observe(
+            "messages.spilled",
+            "Messages that wait on the local disk alone.",
+            "{message}",
+            lambda: [(registry.totals().spilled_messages, {})],
+        )
         for name, field, unit, text in _TOTALS:
             observe(name, text, unit, _total(registry, field), "counter")
 
@@ -372,6 +386,13 @@ def profiles_of(settings: Settings) -> Mapping[str, Profile]:
     return read_profiles(folder, compile_regex=compile_regex, limits=_limits(settings))
 
 
+def _message_log(settings: Settings, journal: Journal) -> SqliteMessageLog | None:
+    if not settings.message_log_folder:
+        return None
+    path = Path(settings.message_log_folder) / f"{settings.instance_id}.sqlite3"
+    return SqliteMessageLog(path, journal)
+
+
 def _policy(settings: Settings, incarnation: str) -> ServicePolicy:
     return ServicePolicy(
         instance_id=InstanceId(settings.instance_id),
@@ -391,6 +412,7 @@ def _policy(settings: Settings, incarnation: str) -> ServicePolicy:
         heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
         disconnected_retention_seconds=settings.disconnected_retention_seconds,
         api_max_message_bytes=settings.api_max_message_bytes,
+        message_log_max_bytes=settings.message_log_max_bytes,
         lifecycle_type_prefix=settings.lifecycle_type_prefix,
         limits=_limits(settings),
     )
@@ -402,6 +424,7 @@ def _limits(settings: Settings) -> Limits:
         limits,
         max_connections=settings.max_connections,
         max_buffer_bytes=settings.max_buffer_bytes,
+        has_message_log=bool(settings.message_log_folder),
         max_message_bytes=min(limits.max_message_bytes, settings.api_max_message_bytes),
     )
 

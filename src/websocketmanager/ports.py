@@ -15,6 +15,7 @@ from websocketmanager.domain.envelope import Event
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.options import Compression, TlsOptions
+from websocketmanager.domain.overflow import LogEntry, Place
 from websocketmanager.domain.secrets import SecretValues
 from websocketmanager.domain.trial import Phase
 
@@ -280,6 +281,93 @@ class EventSink(Protocol):
             ApiUnavailable: nothing is known of any of them; send them again later.
             ApiUnauthenticated: as above, and an operator must act.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class LogExtent:
+    """What the log holds of one stream and the API has not accepted.
+
+    Attributes:
+        entries: how many.
+        size: of them in bytes, as `LogEntry.size`.
+        last: session and sequence of the last message in the highest session; (0, 0): none.
+    """
+
+    entries: int = 0
+    size: int = 0
+    last: Place = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """What giving up the oldest entries of a stream has changed.
+
+    Attributes:
+        entries: by how many there are fewer.
+        size: by how many bytes they are fewer.
+        lost: messages among them.
+    """
+
+    entries: int
+    size: int
+    lost: int
+
+
+class LogListener(Protocol):
+    """Whose stream it is. Called in the event loop in the order of what was asked; never raises."""
+
+    def opened(self, extent: LogExtent) -> None:
+        """The stream is open, and it holds so much of an earlier process; `last` is not told."""
+
+    def stored(self, positions: Sequence[int]) -> None:
+        """So many appended entries, the oldest first, are on the disk for good, as these numbers.
+
+        Positions only grow, also beyond what an earlier process has left.
+        """
+
+    def fetched(self, entries: Sequence[tuple[int, LogEntry]], *, complete: bool) -> None:
+        """What was read; `complete`: there was nothing behind it at that moment."""
+
+    def trimmed(self, trim: Trim) -> None:
+        """What was asked by `trim` is done."""
+
+    def failed(self, problem: str) -> None:
+        """The disk did not take what waits; it is tried again until it does."""
+
+
+class MessageLog(Protocol):
+    """Messages on a local disk, per stream in order, crash-safe.
+
+    No method blocks: answers go to the stream's listener. What is asked for one stream is done in
+    the order of the calls. Entries survive the process from `stored` on, until they are
+    acknowledged, trimmed or removed.
+    """
+
+    @property
+    def extents(self) -> Mapping[str, LogExtent]:
+        """What each stream held when the log was opened; empty before it could be."""
+
+    def open(self, stream: str, listener: LogListener) -> None:
+        """Opens a stream; answered by `opened`."""
+
+    def append(self, stream: str, entry: LogEntry) -> None:
+        """Appends an entry; answered by `stored`, many at a time."""
+
+    def acknowledge(self, stream: str, position: int) -> None:
+        """Forgets the entries up to a position, at some time: a crash may bring some back."""
+
+    def read(self, stream: str, after: int, *, max_entries: int, max_bytes: int) -> None:
+        """Reads entries behind a position, at least one if there is one; answered by `fetched`."""
+
+    def trim(self, stream: str, after: int, *, size: int, cause: str, at: float) -> None:
+        """Gives up the oldest entries behind a position, until so many bytes are freed.
+
+        In one step a marker of the gap takes their place, unless `cause` is empty. Answered by
+        `trimmed`.
+        """
+
+    def remove(self, stream: str) -> None:
+        """Forgets a stream with all that it holds, and its listener."""
 
 
 class Peers(Protocol):

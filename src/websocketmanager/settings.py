@@ -280,6 +280,17 @@ class Settings(BaseModel):
     secrets_folder: Annotated[
         str, Key("SecretsFolder", "folder with one file per secret; empty: environment alone")
     ] = ""
+    message_log_folder: Annotated[
+        str,
+        Key(
+            "MessageLogFolder",
+            "folder on a local disk for messages of spill and durable; empty: both are refused",
+        ),
+    ] = ""
+    message_log_max_bytes: Annotated[
+        _Bytes,
+        Key("MessageLogMaxBytes", "bytes that the message log may hold, all connections together"),
+    ] = 1_073_741_824
     profiles_folder: Annotated[
         str, Key("ProfilesFolder", "folder with profiles in YAML; empty: those that are shipped")
     ] = ""

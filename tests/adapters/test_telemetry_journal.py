@@ -220,6 +220,7 @@ def test_operators_find_every_metric_in_the_documentation(telemetry: Telemetry) 
     # The others are app.py's, which shows what no fact tells.
     assert {name for name, _ in documented - served} == {
         "websocketmanager_buffer_events",
+        "websocketmanager_messages_spilled",
         "websocketmanager_messages_received_size_bytes_total",
         "websocketmanager_messages_sent_size_bytes_total",
         "websocketmanager_messages_published_total",

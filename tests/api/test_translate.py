@@ -28,7 +28,7 @@ from websocketmanager.domain.model import (
     Status,
     Topic,
 )
-from websocketmanager.domain.options import HandshakeOptions, Header
+from websocketmanager.domain.options import HandshakeOptions, Header, Overflow
 from websocketmanager.errors import InvalidArgument
 
 
@@ -136,13 +136,14 @@ def test_the_service_bounds_a_message() -> None:
 
 
 def test_every_option_arrives() -> None:
+    options = replace(fullest(), buffer=BufferOptions(50, 2048, Overflow.SPILL, durable=True))
     request = pb.ConnectRequest(
         url="wss://u:${secret:P}@feed.example/s",
         auto_reconnect=True,
-        options=options_message(fullest()),
+        options=options_message(options),
     )
-    found = translate.connection_spec(request, Limits(), compile_regex)
-    assert found.options == fullest()
+    found = translate.connection_spec(request, Limits(has_message_log=True), compile_regex)
+    assert found.options == options
     assert found.url == request.url
 
 

@@ -25,6 +25,7 @@ PROVEN_ELSEWHERE = {
 }
 #: Packages that are proven as one, by tests that begin with the package's name.
 PACKAGES = (
+    "adapters/message_log",
     "adapters/telemetry",
     "adapters/virtufin_api",
     "adapters/websocket",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 
@@ -14,10 +18,15 @@ from tests.kit.clock import ManualClock, ScriptedDice
 from tests.kit.journal import RecordingJournal
 from tests.kit.scripted_api import running_scripted_api
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
-from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
+from websocketmanager.adapters.memory import (
+    MemoryEventSink,
+    MemoryMessageLog,
+    MemoryStateStore,
+)
+from websocketmanager.adapters.message_log import SqliteMessageLog
 from websocketmanager.embedded.server import EmbeddedApi, running_embedded_api
 from websocketmanager.embedded.sink import DirectEventSink
-from websocketmanager.ports import EventSink, StateStore
+from websocketmanager.ports import EventSink, MessageLog, StateStore
 
 #: Within the platform's rules, and outside of them.
 TOPIC = "websocketmanager.contract"
@@ -131,6 +140,63 @@ async def subscribed(port: int, sink: EventSink | None = None) -> AsyncIterator[
             stream.cancel()
 
 
+@dataclass(frozen=True)
+class LogBench:
+    """A message log, and `again()`: what the next process finds after a kill -9."""
+
+    log: MessageLog
+    again: Callable[[], AbstractAsyncContextManager[MessageLog]]
+
+
+@asynccontextmanager
+async def memory_log() -> AsyncIterator[LogBench]:
+    log = MemoryMessageLog()
+    latest = [log]
+
+    @asynccontextmanager
+    async def again() -> AsyncIterator[MessageLog]:
+        latest.append(MemoryMessageLog({**latest[-1].kept}))
+        yield latest[-1]
+
+    yield LogBench(log, again)
+
+
+@asynccontextmanager
+async def sqlite_log() -> AsyncIterator[LogBench]:
+    with tempfile.TemporaryDirectory() as name:
+        path, copies = Path(name) / "log.sqlite3", itertools.count()
+
+        @asynccontextmanager
+        async def again() -> AsyncIterator[MessageLog]:
+            # What a kill leaves: the files as they are, of the latest process.
+            files = [path, path.with_name(path.name + "-wal")]
+            if latest := next(copies):
+                files = [one.with_name(f"{latest - 1}-{one.name}") for one in files]
+            later = path.with_name(f"{latest}-{path.name}")
+            for one, new in zip(files, (later, later.with_name(later.name + "-wal")), strict=True):
+                if one.exists():
+                    shutil.copy(one, new)
+            async with opened_log(later) as log:
+                yield log
+
+        async with opened_log(path) as log:
+            yield LogBench(log, again)
+
+
+@asynccontextmanager
+async def opened_log(path: Path) -> AsyncIterator[SqliteMessageLog]:
+    log = SqliteMessageLog(path, RecordingJournal())
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+LOGS: dict[str, Callable[[], AbstractAsyncContextManager[LogBench]]] = {
+    "memory": memory_log,
+    "sqlite": sqlite_log,
+}
 STORES: dict[str, Callable[[], AbstractAsyncContextManager[StateStore]]] = {
     "memory": memory_store,
     "scripted": scripted_store,

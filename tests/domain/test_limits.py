@@ -13,6 +13,7 @@ from websocketmanager.domain.model import (
     Format,
     ReconnectOptions,
 )
+from websocketmanager.domain.options import Overflow
 from websocketmanager.errors import Fault
 
 UUID = "0189f7ea-7b2c-4d3e-8f10-00000000000a"
@@ -288,6 +289,48 @@ def test_options(options: ConnectionOptions, expected: str) -> None:
     bounds = Limits(max_message_bytes=1000)
     found = problem(limits.options_faults(options, auto_reconnect=False, limits=bounds))
     assert found == (f"options.{expected}" if expected else "")
+
+
+@pytest.mark.parametrize(
+    ("buffer", "expected"),
+    [
+        (BufferOptions(overflow=Overflow.DROP_OLDEST), ""),
+        (BufferOptions(overflow=Overflow.CONFLATE, conflate_pointer="/s"), ""),
+        (
+            BufferOptions(overflow=Overflow.CONFLATE),
+            "conflate_pointer: must be given with OVERFLOW_CONFLATE, and only so",
+        ),
+        (
+            BufferOptions(overflow=Overflow.CLOSE, conflate_pointer="/s"),
+            "conflate_pointer: must be given with OVERFLOW_CONFLATE, and only so",
+        ),
+        (
+            BufferOptions(overflow=Overflow.CONFLATE, conflate_pointer="s"),
+            "conflate_pointer: a JSON pointer is empty or begins with a slash (RFC 6901)",
+        ),
+        (
+            BufferOptions(overflow=Overflow.SPILL),
+            "overflow: needs a folder on the local disk: the service's setting MessageLogFolder",
+        ),
+        (
+            BufferOptions(durable=True),
+            "durable: needs a folder on the local disk: the service's setting MessageLogFolder",
+        ),
+    ],
+)
+def test_overflow(buffer: BufferOptions, expected: str) -> None:
+    options = ConnectionOptions(buffer=buffer)
+    found = problem(limits.options_faults(options, auto_reconnect=False, limits=Limits()))
+    assert found == (f"options.buffer.{expected}" if expected else "")
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_only_a_buffer_that_gives_nothing_up_is_durable(overflow: Overflow) -> None:
+    pointer = "/s" if overflow is Overflow.CONFLATE else ""
+    options = ConnectionOptions(buffer=BufferOptions(0, 0, overflow, pointer, durable=True))
+    there = Limits(has_message_log=True)
+    faults = limits.options_faults(options, auto_reconnect=False, limits=there)
+    assert (faults == []) is (overflow in {Overflow.BLOCK, Overflow.SPILL})
 
 
 def test_first_dial_retry_needs_auto_reconnect() -> None:

@@ -59,10 +59,13 @@ def faults(*, secure: bool = True, **chosen: Any) -> list[str]:
     ]
 
 
+LOGGING = Limits(has_message_log=True)
+
+
 @given(connection_options())
 def test_what_may_be_chosen_passes(options: ConnectionOptions) -> None:
     assert option_faults(options, compile_regex=compiled) == []
-    assert limits.options_faults(options, auto_reconnect=True, limits=Limits()) == []
+    assert limits.options_faults(options, auto_reconnect=True, limits=LOGGING) == []
 
 
 def test_the_defaults_and_the_fullest_pass() -> None:

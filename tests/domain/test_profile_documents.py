@@ -97,7 +97,7 @@ def test_what_a_record_holds_can_be_a_profile(options: ConnectionOptions) -> Non
         "venue",
         {"meaning": "m", "options": written},
         compile_regex=compile_regex,
-        limits=Limits(),
+        limits=Limits(has_message_log=True),
     )
     # Texts that look like places are rare, and a fault.
     assert faults or (profile is not None and profile.options == options)

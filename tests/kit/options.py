@@ -26,6 +26,7 @@ from websocketmanager.domain.options import (
     Liveness,
     Match,
     Opening,
+    Overflow,
     Overlap,
     Pattern,
     Payload,
@@ -236,6 +237,20 @@ def reconnects(*, auto_reconnect: bool = True) -> st.SearchStrategy[ReconnectOpt
     )
 
 
+def buffers() -> st.SearchStrategy[BufferOptions]:
+    """Returns buffers with every policy, valid where there is a message log."""
+    bounds = numbers(1, 1_000_000), numbers(1024, 1_073_741_824)
+    kept = st.sampled_from([Overflow.BLOCK, Overflow.SPILL])
+    given_up = st.sampled_from([Overflow.DROP_OLDEST, Overflow.DROP_NEWEST, Overflow.CLOSE])
+    conflated = st.just(Overflow.CONFLATE)
+    pointers = st.sampled_from(["/symbol", "/data/0/id"])
+    return (
+        st.builds(BufferOptions, *bounds, kept, durable=st.booleans())
+        | st.builds(BufferOptions, *bounds, given_up)
+        | st.builds(BufferOptions, *bounds, conflated, pointers)
+    )
+
+
 def connection_options(
     *, secure: bool = True, auto_reconnect: bool = True
 ) -> st.SearchStrategy[ConnectionOptions]:
@@ -246,7 +261,7 @@ def connection_options(
         format=st.sampled_from(Format),
         markers=st.booleans(),
         max_message_bytes=numbers(1, 3_145_728),
-        buffer=st.builds(BufferOptions, numbers(1, 1_000_000), numbers(1024, 1_073_741_824)),
+        buffer=buffers(),
         handshake=handshakes(secure=secure),
         opening=openings(),
         subscriptions=subscriptions(),
@@ -259,7 +274,10 @@ def connection_options(
 
 
 def fullest() -> ConnectionOptions:
-    """Returns options without any default, for tests that look at every field."""
+    """Returns options without any default, for tests that look at every field.
+
+    Not for a `Connect`: no policy of the buffer takes all of its other fields.
+    """
     seen = Pattern(Match.POINTER, "/op", '"ok"', frame=Kind.TEXT)
     found = Pattern(Match.REGEX, regex="pong", frame=Kind.BINARY)
     signed = "${base64(hmac.sha256(secret:SIGNING, time.s, 'GET/verify'))}"
@@ -268,7 +286,7 @@ def fullest() -> ConnectionOptions:
         format=Format.ENVELOPE,
         markers=True,
         max_message_bytes=1000,
-        buffer=BufferOptions(50, 2048),
+        buffer=BufferOptions(50, 2048, Overflow.SPILL, "/unused", durable=True),
         handshake=HandshakeOptions(
             headers=(Header("X-Key", "${secret:HEADER}"),),
             subprotocols=("one", "two"),

@@ -23,7 +23,12 @@ from tests.kit.journal import RecordingJournal
 from tests.kit.port_faults import FaultScript, FaultyEventSink, FaultyStateStore
 from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.kit.sockets import ScriptedDialer, ScriptedSocket
-from websocketmanager.adapters.memory import MemoryEventSink, MemorySecrets, MemoryStateStore
+from websocketmanager.adapters.memory import (
+    MemoryEventSink,
+    MemoryMessageLog,
+    MemorySecrets,
+    MemoryStateStore,
+)
 from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.domain.envelope import LIFECYCLE_TOPIC, LIFECYCLE_TYPE_PREFIX, Event
 from websocketmanager.domain.identity import index_key, record_key
@@ -36,6 +41,7 @@ from websocketmanager.domain.model import (
     ReconnectOptions,
     Topic,
 )
+from websocketmanager.domain.overflow import LogEntry
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.domain.record import Record, from_json, to_json
 from websocketmanager.errors import ApiUnavailable
@@ -70,6 +76,8 @@ class World:
         self.store_faults = FaultScript()
         self.sink_faults = FaultScript()
         self.incarnations = itertools.count(1)
+        self.disk: dict[str, list[tuple[int, LogEntry]]] | None = None
+        """What the message log holds; None: there is none."""
 
     def record(self, connection_id: str) -> Record | None:
         """Returns what the store has of a connection."""
@@ -168,7 +176,8 @@ class House:
             places=Places(world.clock, self.journal, self.policy.max_sockets_at),
             compile_regex=compile_regex,
         )
-        self.registry = Registry(self.tools, self.index, self.lane)
+        self.log = None if world.disk is None else MemoryMessageLog(world.disk)
+        self.registry = Registry(self.tools, self.index, self.lane, self.log)
         self.supervisor = Supervisor(self.tools, store, self.index, self.registry)
         self.recovery = Recovery(
             self.registry, store, self.index, self.tools, on_loaded=self.supervisor.begin

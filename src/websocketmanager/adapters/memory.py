@@ -1,13 +1,24 @@
-"""Reference twins of StateStore, EventSink and Secrets in memory: for tests and comparison only."""
+"""Reference twins of the ports in memory: for tests and comparison only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from dataclasses import replace
 
 from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.overflow import LogEntry, gap_of_entries
 from websocketmanager.domain.secrets import SecretValues
 from websocketmanager.errors import SecretMissing, StateConflict
-from websocketmanager.ports import PublishResult, Refusal, Versioned
+from websocketmanager.ports import (
+    LogExtent,
+    LogListener,
+    PublishResult,
+    Refusal,
+    Trim,
+    Versioned,
+)
 
 
 class MemoryStateStore:
@@ -113,3 +124,125 @@ class MemorySecrets:
         if missing:
             raise SecretMissing(missing)
         return SecretValues({name: self.values[name] for name in names})
+
+
+class MemoryMessageLog:
+    """`ports.MessageLog` as a disk behaves: what is `stored` is in `kept` when a process dies.
+
+    One dictionary given to two logs stands for two processes on one disk. As long as `problem`
+    is set the disk fails.
+    """
+
+    def __init__(self, kept: dict[str, list[tuple[int, LogEntry]]] | None = None) -> None:
+        self.kept = {} if kept is None else kept
+        self.problem = ""
+        self._last = {name: (rows[-1][0] if rows else 0) for name, rows in self.kept.items()}
+        self._listeners: dict[str, LogListener] = {}
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._asked = False
+        self.extents = {name: _extent(rows) for name, rows in self.kept.items()}
+
+    def open(self, stream: str, listener: LogListener) -> None:
+        """Opens a stream; answered by `opened`."""
+        self._listeners[stream] = listener
+        self._waiting.append(lambda: self._begin(stream))
+        self._ask(stream, lambda one: one.opened(replace(_extent(self.kept[stream]), last=(0, 0))))
+
+    def append(self, stream: str, entry: LogEntry) -> None:
+        """Appends an entry; answered by `stored`."""
+
+        def store(listener: LogListener) -> None:
+            position = self._last[stream] = self._last.get(stream, 0) + 1
+            self.kept[stream].append((position, entry))
+            listener.stored([position])
+
+        self._ask(stream, store)
+
+    def acknowledge(self, stream: str, position: int) -> None:
+        """Forgets the entries up to a position."""
+
+        def forget(_: LogListener) -> None:
+            self.kept[stream] = [row for row in self.kept[stream] if row[0] > position]
+
+        self._ask(stream, forget)
+
+    def read(self, stream: str, after: int, *, max_entries: int, max_bytes: int) -> None:
+        """Reads entries behind a position; answered by `fetched`."""
+
+        def fetch(listener: LogListener) -> None:
+            found: list[tuple[int, LogEntry]] = []
+            size = 0
+            rows = [row for row in self.kept[stream] if row[0] > after]
+            for row in rows:
+                if len(found) >= max_entries or size >= max_bytes:
+                    break
+                found.append(row)
+                size += len(row[1].data)
+            listener.fetched(found, complete=len(found) == len(rows))
+
+        self._ask(stream, fetch)
+
+    def trim(self, stream: str, after: int, *, size: int, cause: str, at: float) -> None:
+        """Gives up the oldest entries behind a position; answered by `trimmed`."""
+
+        def drop(listener: LogListener) -> None:
+            kept = [row for row in self.kept[stream] if row[0] <= after]
+            rest = deque(row for row in self.kept[stream] if row[0] > after)
+            gone: list[tuple[int, LogEntry]] = []
+            freed = 0
+            while rest and freed < size + (512 if cause else 0):
+                gone.append(rest.popleft())
+                freed += gone[-1][1].size
+            count, entries = len(gone), [entry for _, entry in gone]
+            if cause and (gap := gap_of_entries(entries, cause=cause, at=at)):
+                rest.appendleft((gone[-1][0], gap))
+                count, freed = count - 1, freed - gap.size
+            self.kept[stream] = [*kept, *rest]
+            listener.trimmed(Trim(count, freed, sum(entry.is_message for entry in entries)))
+
+        self._ask(stream, drop)
+
+    def remove(self, stream: str) -> None:
+        """Forgets a stream with all that it holds, and its listener."""
+        self._listeners.pop(stream, None)
+        self._waiting.append(lambda: self._end(stream))
+        self._wake()
+
+    def heal(self) -> None:
+        """Makes the disk work again."""
+        self.problem = ""
+        self._work()
+
+    def _ask(self, stream: str, act: Callable[[LogListener], None]) -> None:
+        def answer() -> None:
+            listener = self._listeners.get(stream)
+            if listener is not None and stream in self.kept:
+                act(listener)
+
+        self._waiting.append(answer)
+        if self.problem and (listener := self._listeners.get(stream)):
+            problem = self.problem
+            asyncio.get_running_loop().call_soon(lambda: listener.failed(problem))
+        else:
+            self._wake()
+
+    def _begin(self, stream: str) -> None:
+        self.kept.setdefault(stream, [])
+
+    def _end(self, stream: str) -> None:
+        self.kept.pop(stream, None)
+
+    def _wake(self) -> None:
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        self._asked = False
+        while self._waiting and not self.problem:
+            self._waiting.popleft()()
+
+
+def _extent(rows: Sequence[tuple[int, LogEntry]]) -> LogExtent:
+    last = rows[-1][1].place if rows else (0, 0)
+    return LogExtent(len(rows), sum(entry.size for _, entry in rows), last)

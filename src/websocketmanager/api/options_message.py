@@ -46,6 +46,7 @@ _COMPRESSION_NUMBERS = _inverse(tables.COMPRESSIONS)
 _MATCH_NUMBERS = _inverse(tables.MATCHES)
 _FRAME_NUMBERS = _inverse(tables.FRAMES)
 _ADVICE_NUMBERS = _inverse(tables.ADVICES)
+_OVERFLOW_NUMBERS = _inverse(tables.OVERFLOWS)
 _OVERLAP_NUMBERS = _inverse(tables.OVERLAPS)
 _WEEKDAY_NUMBERS = _inverse(tables.WEEKDAYS)
 
@@ -64,7 +65,13 @@ def options_message(options: ConnectionOptions) -> pb.ConnectionOptions:
         format=_FORMAT_NUMBERS[options.format],
         markers=options.markers,
         max_message_bytes=options.max_message_bytes,
-        buffer=pb.BufferOptions(max_messages=buffer.max_messages, max_bytes=buffer.max_bytes),
+        buffer=pb.BufferOptions(
+            max_messages=buffer.max_messages,
+            max_bytes=buffer.max_bytes,
+            overflow=_unless(_PLAIN.buffer.overflow, buffer.overflow, _OVERFLOW_NUMBERS.get),
+            conflate_pointer=buffer.conflate_pointer,
+            durable=buffer.durable,
+        ),
         handshake=_unless(_PLAIN.handshake, options.handshake, _handshake_message),
         opening=_unless(_PLAIN.opening, options.opening, _opening_message),
         subscriptions=map(_subscription_message, options.subscriptions),

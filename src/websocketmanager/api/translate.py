@@ -241,6 +241,8 @@ def _statistics_message(statistics: Statistics) -> pb.ConnectionStatistics:
         messages_published=statistics.messages_published,
         buffered_messages=statistics.buffered_messages,
         buffered_bytes=statistics.buffered_bytes,
+        spilled_messages=statistics.spilled_messages,
+        spilled_bytes=statistics.spilled_bytes,
         unrouted=statistics.unrouted,
         dropped=statistics.dropped,
         messages_sent=statistics.messages_sent,

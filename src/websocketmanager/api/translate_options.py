@@ -29,6 +29,7 @@ from websocketmanager.domain.options import (
     Liveness,
     Match,
     Opening,
+    Overflow,
     Overlap,
     Pattern,
     Payload,
@@ -78,6 +79,15 @@ ADVICES: dict[pb.Advice, Advice] = {
     pb.ADVICE_LATER: Advice.LATER,
     pb.ADVICE_NEVER: Advice.NEVER,
 }
+OVERFLOWS: dict[pb.Overflow, Overflow] = {
+    pb.OVERFLOW_UNSPECIFIED: Overflow.BLOCK,
+    pb.OVERFLOW_BLOCK: Overflow.BLOCK,
+    pb.OVERFLOW_DROP_OLDEST: Overflow.DROP_OLDEST,
+    pb.OVERFLOW_DROP_NEWEST: Overflow.DROP_NEWEST,
+    pb.OVERFLOW_CONFLATE: Overflow.CONFLATE,
+    pb.OVERFLOW_CLOSE: Overflow.CLOSE,
+    pb.OVERFLOW_SPILL: Overflow.SPILL,
+}
 OVERLAPS: dict[pb.Overlap, Overlap] = {
     pb.OVERLAP_UNSPECIFIED: Overlap.CUT,
     pb.OVERLAP_CUT: Overlap.CUT,
@@ -109,6 +119,7 @@ def explicit_defaults(message: pb.ConnectionOptions) -> frozenset[str]:
     choices = {
         "format": message.format,
         "reconnect.first_dial": message.reconnect.first_dial,
+        "buffer.overflow": message.buffer.overflow,
         "handshake.compression": message.handshake.compression,
         "rotation.overlap": message.rotation.overlap,
     }
@@ -128,7 +139,7 @@ class _Reader:
             format=format_,
             markers=message.markers,
             max_message_bytes=message.max_message_bytes,
-            buffer=BufferOptions(message.buffer.max_messages, message.buffer.max_bytes),
+            buffer=self._buffer(message.buffer, f"{path}.buffer"),
             handshake=self._handshake(message.handshake, f"{path}.handshake"),
             opening=self._opening(message.opening, f"{path}.opening"),
             subscriptions=self._several(
@@ -156,6 +167,15 @@ class _Reader:
             max_delay_ms=message.max_delay_ms,
             max_attempts=message.max_attempts,
             stable_after_ms=message.stable_after_ms,
+        )
+
+    def _buffer(self, message: pb.BufferOptions, path: str) -> BufferOptions:
+        return BufferOptions(
+            max_messages=message.max_messages,
+            max_bytes=message.max_bytes,
+            overflow=self._choice(message.overflow, OVERFLOWS, "Overflow", f"{path}.overflow"),
+            conflate_pointer=message.conflate_pointer,
+            durable=message.durable,
         )
 
     def _handshake(self, message: pb.HandshakeOptions, path: str) -> HandshakeOptions:

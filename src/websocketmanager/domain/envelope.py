@@ -266,6 +266,11 @@ def event_time(event: Event) -> float:
     return datetime.fromisoformat(dict(event.variable)["ce-time"]).timestamp()
 
 
+def event_place(event: Event) -> tuple[int, int]:
+    """Returns session and sequence of the event of a message or marker."""
+    return event.tag, int(dict(event.variable)["ce-sequence"])
+
+
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """Returns compact JSON in UTF-8, members in the given order."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -203,6 +203,34 @@ class MessagesDropped(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageLogFailing(Fact):
+    """The log on the local disk takes nothing; what is for it waits."""
+
+    LEVEL = "error"
+    SENTENCE = "message log {path}: {problem}; it is tried again"
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLogWorking(Fact):
+    """The log on the local disk works again."""
+
+    SENTENCE = "message log {path} works again"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLogDiscarded(Fact):
+    """The log held messages of a connection that this process does not have."""
+
+    LEVEL = "error"
+    SENTENCE = "connection {connection_id} is not of this process: {count} logged messages removed"
+    connection_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerCrashed(Fact):
     """Our own fault in a connection's loop; it is started again."""
 

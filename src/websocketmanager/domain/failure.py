@@ -32,6 +32,7 @@ class FailureKind(StrEnum):
     DATA_STALE = "data_stale"
     HEARTBEAT_TIMEOUT = "heartbeat_timeout"
     DIALOGUE_TIMEOUT = "dialogue_timeout"
+    BUFFER_OVERFLOW = "buffer_overflow"
     ROTATED = "rotated"
     SERVER_REFUSED = "server_refused"
     SECRET_MISSING = "secret_missing"  # noqa: S105 - a kind of failure

@@ -29,6 +29,18 @@ def record_id(key: str) -> ConnectionId | None:
     return ConnectionId(key.removeprefix(prefix)) if key.startswith(prefix) else None
 
 
+def stream_name(connection_id: ConnectionId, created_at: float) -> str:
+    """Returns the name of a connection's stream in the message log.
+
+    A name used again after `Disconnect` gets another one.
+
+    Args:
+        connection_id: the connection's id.
+        created_at: Unix seconds.
+    """
+    return f"{connection_id}/{round(created_at * 1000)}"
+
+
 def index_key(instance_id: InstanceId) -> str:
     """Returns the state key of the list of ids that an instance owns."""
     return f"{_PREFIX}.instance.index.{instance_id}"

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from websocketmanager.domain.model import ConnectionOptions, FirstDial
+from websocketmanager.domain.json_pointer import PointerFault, parse_pointer
+from websocketmanager.domain.model import BufferOptions, ConnectionOptions, FirstDial
+from websocketmanager.domain.options import Overflow
 from websocketmanager.errors import Fault
 
 MAX_TAGS = 50
@@ -51,12 +53,14 @@ class Limits:
         max_pending_sends: `Send` calls that wait for a reply, per connection.
         max_message_bytes: of one message, unless a connection asks for less.
         max_buffer_bytes: that wait between sockets and topics, in the whole process.
+        has_message_log: whether there is a folder for a log on the local disk.
     """
 
     max_connections: int = 20_000
     max_pending_sends: int = 1024
     max_message_bytes: int = 3_145_728
     max_buffer_bytes: int = 268_435_456
+    has_message_log: bool = False
 
 
 def connection_id_faults(text: str, path: str = "id") -> list[Fault]:
@@ -159,6 +163,25 @@ def options_faults(
     if reconnect.first_dial is FirstDial.RETRY and not auto_reconnect:
         problem = "FIRST_DIAL_RETRY needs auto_reconnect"
         faults.append(Fault(f"{path}.reconnect.first_dial", problem))
+    return faults + _overflow_faults(buffer, f"{path}.buffer", limits)
+
+
+def _overflow_faults(buffer: BufferOptions, path: str, limits: Limits) -> list[Fault]:
+    faults = []
+    if (buffer.overflow is Overflow.CONFLATE) != bool(buffer.conflate_pointer):
+        problem = "must be given with OVERFLOW_CONFLATE, and only so"
+        faults.append(Fault(f"{path}.conflate_pointer", problem))
+    try:
+        parse_pointer(buffer.conflate_pointer)
+    except PointerFault as error:
+        faults.append(Fault(f"{path}.conflate_pointer", str(error)))
+    if buffer.durable and buffer.overflow not in {Overflow.BLOCK, Overflow.SPILL}:
+        problem = "goes with OVERFLOW_BLOCK and OVERFLOW_SPILL: the others give messages up"
+        faults.append(Fault(f"{path}.durable", problem))
+    if buffer.logged and not limits.has_message_log:
+        name = "durable" if buffer.durable else "overflow"
+        problem = "needs a folder on the local disk: the service's setting MessageLogFolder"
+        faults.append(Fault(f"{path}.{name}", problem))
     return faults
 
 

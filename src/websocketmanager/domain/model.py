@@ -13,6 +13,7 @@ from websocketmanager.domain.options import (
     HandshakeOptions,
     Liveness,
     Opening,
+    Overflow,
     Rotation,
     Subscription,
 )
@@ -89,10 +90,26 @@ class ReconnectOptions:
 
 @dataclass(frozen=True, slots=True)
 class BufferOptions:
-    """What may wait between socket and topic. Zero means: the service's default."""
+    """What may wait between socket and topic. Zero means: the service's default.
+
+    Attributes:
+        max_messages: that wait.
+        max_bytes: that wait.
+        overflow: what happens when there are as many.
+        conflate_pointer: RFC 6901: where a message has its key, for CONFLATE.
+        durable: whether a message is on the local disk before it counts as received.
+    """
 
     max_messages: int = 0
     max_bytes: int = 0
+    overflow: Overflow = Overflow.BLOCK
+    conflate_pointer: str = ""
+    durable: bool = False
+
+    @property
+    def logged(self) -> bool:
+        """Whether messages may go to the log on the local disk."""
+        return self.durable or self.overflow is Overflow.SPILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +176,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts since this process took the connection over."""
+    """Counts since this process took the connection over.
+
+    `spilled`: on the local disk, and not in the buffer, now.
+    """
 
     messages_received: int = 0
     bytes_received: int = 0
@@ -172,6 +192,8 @@ class Statistics:
     bytes_sent: int = 0
     reconnects: int = 0
     last_message_at: float | None = None
+    spilled_messages: int = 0
+    spilled_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

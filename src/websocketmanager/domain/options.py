@@ -194,6 +194,23 @@ class Correlation:
     reply_pointer: str = ""
 
 
+class Overflow(StrEnum):
+    """What happens when as much waits for the API as may."""
+
+    BLOCK = "block"
+    """The socket is read slower; nothing is lost."""
+    DROP_OLDEST = "drop_oldest"
+    """What waits longest is dropped."""
+    DROP_NEWEST = "drop_newest"
+    """What comes is dropped, until there is room."""
+    CONFLATE = "conflate"
+    """Of the waiting messages with one key the latest stays."""
+    CLOSE = "close"
+    """The session ends, and the connection is dialled later."""
+    SPILL = "spill"
+    """What comes goes to the local disk, in order."""
+
+
 class Overlap(StrEnum):
     """What becomes of a message that both sessions of a rotation deliver."""
 

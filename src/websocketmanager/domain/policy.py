@@ -44,6 +44,7 @@ class ServicePolicy:
     heartbeat_interval_seconds: float = 10.0
     disconnected_retention_seconds: float = 3600.0
     api_max_message_bytes: int = 4 * 1024 * 1024
+    message_log_max_bytes: int = 1024 * 1024 * 1024
     lifecycle_topic: Topic = LIFECYCLE_TOPIC
     lifecycle_type_prefix: str = LIFECYCLE_TYPE_PREFIX
     limits: Limits = field(default_factory=Limits)

@@ -45,6 +45,8 @@ _BY_KIND: dict[FailureKind, Advice] = {
     FailureKind.DATA_STALE: Advice.AGAIN,
     FailureKind.HEARTBEAT_TIMEOUT: Advice.AGAIN,
     FailureKind.DIALOGUE_TIMEOUT: Advice.AGAIN,
+    # The API must catch up first.
+    FailureKind.BUFFER_OVERFLOW: Advice.LATER,
     FailureKind.ROTATED: Advice.AGAIN,
     FailureKind.SERVER_REFUSED: Advice.LATER,  # refined by the rule that matched
     # It may be mounted or corrected while we wait.

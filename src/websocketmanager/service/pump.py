@@ -1,14 +1,16 @@
 """The bounded buffer from a connection's socket to its topic: the only one there is.
 
 Stamps each message with session, sequence and receive time, routes it, counts it, and says when
-the reader must wait (policy `block`). What is refused with its topic is dropped and counted,
-and one message is tried every 30 s until the topic is accepted.
+the reader must wait. What happens when it is full is its policy: `overflow` drops, `spool` has the
+log on disk. What is refused with its topic is dropped and counted, and one message is tried every
+30 s until the topic is accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from websocketmanager.domain.envelope import (
@@ -18,23 +20,29 @@ from websocketmanager.domain.envelope import (
     Route,
     StreamIdentity,
     event_time,
+    json_bytes,
     marker_event,
     marker_route,
     message_event,
     message_route,
     timestamp,
 )
+from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
+from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import (
     Format,
-    Kind,
     LiveStatistics,
     Message,
     Statistics,
     Topic,
 )
+from websocketmanager.domain.options import Overflow
+from websocketmanager.domain.overflow import GAP, Gap, LogEntry, key_reader
 from websocketmanager.domain.rates import Rate
 from websocketmanager.ports import Clock, Refusal
 from websocketmanager.service.lane import Feed, Lane
+from websocketmanager.service.overflow import Bounds, Hands, Shedder
+from websocketmanager.service.spool import Spool, SpoolHands
 from websocketmanager.service.tap import Taps
 
 #: Seconds between attempts on a topic that the API refused.
@@ -47,6 +55,17 @@ _LOOK_SECONDS = 1.0
 TOPIC_REJECTED = "topic_rejected"
 PUBLISHING_BEHIND = "publishing_behind"
 MESSAGE_REFUSED = "message_refused"
+DROPPING = "dropping"
+CONFLATING = "conflating"
+LOG_UNAVAILABLE = "log_unavailable"
+
+#: Policies that give messages up, and what is said of it.
+_SHEDDING = {
+    Overflow.DROP_OLDEST: (DROPPING, "the buffer is full; what waits longest is dropped"),
+    Overflow.DROP_NEWEST: (DROPPING, "the buffer is full; what comes is dropped"),
+    Overflow.CLOSE: (DROPPING, "the buffer is full; what still comes is dropped"),
+    Overflow.CONFLATE: (CONFLATING, "the buffer is full; the latest message of each key is kept"),
+}
 
 
 class Budget:
@@ -92,6 +111,9 @@ class Pump:
         markers: whether to publish in-stream markers.
         max_messages: bound of waiting messages.
         max_bytes: bound of waiting bytes.
+        overflow: what happens at the bounds.
+        conflate_pointer: where a message has its key.
+        make_spool: makes the way through the log on disk; None: there is none.
         on_degraded: told a cause and its detail when delivery is worse than promised.
         on_restored: told the cause when it is as promised again.
     """
@@ -106,6 +128,9 @@ class Pump:
         markers: bool,
         max_messages: int,
         max_bytes: int,
+        overflow: Overflow = Overflow.BLOCK,
+        conflate_pointer: str = "",
+        make_spool: Callable[[SpoolHands], Spool] | None = None,
         on_degraded: Callable[[str, str, int], None],
         on_restored: Callable[[str, int], None],
     ) -> None:
@@ -148,6 +173,20 @@ class Pump:
         self.sequence = 0
         self.last_kind: Kind | None = None
         self.degraded: set[str] = set()
+        self._overflow = overflow
+        self._given_up = 0
+        self._gap_route: tuple[tuple[int, Topic], Route] | None = None
+        self._shedder: Shedder | None = None
+        if overflow in _SHEDDING:
+            self._shedder = Shedder(
+                overflow,
+                lane=lane,
+                feed=self._feed,
+                bounds=Bounds(max_messages, max_bytes),
+                hands=self._shedding_hands(),
+                key=key_reader(conflate_pointer, format),
+            )
+        self._spool = make_spool(self._spool_hands()) if make_spool else None
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -221,9 +260,18 @@ class Pump:
     def abandon(self) -> None:
         """Drops what waits: another process owns the connection, and its stream."""
         self._abandoned = True
+        self.forget_log()
+        if self._shedder is not None:
+            self._shedder.forget()
         events = self._feed.clear()
         self._dropped += _messages(events)
         self._release(events)
+
+    def forget_log(self) -> int:
+        """Removes what the disk holds of it; returns how many messages nobody gets now."""
+        count = self._spool.remove() if self._spool is not None else 0
+        self._dropped += count
+        return count
 
     def resume_from(self, sequence: int) -> None:
         """Tells the last position that an earlier process has saved."""
@@ -266,7 +314,7 @@ class Pump:
         if self._abandoned:
             self._dropped += 1
             return
-        if topic == self._rejected and not self._may_try():
+        if topic == self._rejected and not self._is_worth_trying():
             self._dropped += 1
             self._rejected_dropped += 1
             return
@@ -274,20 +322,18 @@ class Pump:
         route = self._routes.get(topic)
         if route is None:
             route = self._routes[topic] = message_route(self._identity, topic)
-        if self._format is Format.RAW:  # what `message_event` does, without its call
-            session = self._identity.session
-            self._push(MessageEvent(route, message.data, message.kind, session, self.sequence, at))
-        else:
-            self._push(
-                message_event(
-                    route,
-                    self._identity,
-                    message,
-                    sequence=self.sequence,
-                    received_at=at,
-                    format=self._format,
-                )
-            )
+        event = message_event(
+            route,
+            self._identity,
+            message,
+            sequence=self.sequence,
+            received_at=at,
+            format=self._format,
+        )
+        if self._spool is not None:
+            self._spool.take(event, self._entry(topic, at, message.kind, "", message.data))
+        elif self._shedder is None or self._shedder.admits(event):
+            self._push(event)
 
     def accept_many(self, messages: Sequence[Message], start: int, at: float) -> int:
         """Takes messages from `start` on, until the reader must wait.
@@ -305,6 +351,8 @@ class Pump:
             or self._abandoned
             or topic == self._rejected
             or self._format is not Format.RAW
+            or self._spool is not None
+            or self._shedder is not None
         ):
             return self._accept_each(messages, start, at)
         if at >= self._look_again_at or at < self._looked_at:
@@ -332,7 +380,7 @@ class Pump:
         self._bytes += size
         self._budget.take(size + count * _EVENT_BYTES)
         self._feed.push_many(events)
-        if self._feed.load >= self._max_messages or self._bytes >= self._max_bytes:
+        if self._is_at_bounds():
             self._room.clear()
         return count
 
@@ -346,20 +394,39 @@ class Pump:
     @property
     def full(self) -> bool:
         """Whether the reader must wait before it takes the next message."""
+        return self._is_full()
+
+    def _is_full(self) -> bool:
+        if self._spool is not None and not self._spool.failing:
+            return not self._room.is_set()  # what comes needs no memory for long
+        if self._overflow in {Overflow.DROP_OLDEST, Overflow.DROP_NEWEST}:
+            return False
         return not self._room.is_set() or self._budget.overdrawn
 
     async def wait_room(self) -> None:
-        """Waits until there is room; says so when it has to wait."""
-        if not self.full:
+        """Waits until there is room; says so when it has to wait.
+
+        Raises:
+            SocketFailed: the session shall end instead.
+        """
+        if not self._is_full():
             return
+        if self._overflow is Overflow.CLOSE:
+            text = "as much waits for the API as may"
+            raise SocketFailed(Failure(FailureKind.BUFFER_OVERFLOW, text))
+        if self._overflow is Overflow.CONFLATE and self._shedder and self._shedder.conflate():
+            self._room.set()
+            if not self._is_full():
+                return
         self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
         self._waiting = True
         try:
             await self._room.wait()
-            await self._budget.wait_room()
+            if self._spool is None or self._spool.failing:
+                await self._budget.wait_room()
         finally:
             self._waiting = False
-            if self._room.is_set():
+            if self._room.is_set() and not (self._spool and self._spool.behind):
                 self._restore(PUBLISHING_BEHIND, 0)
 
     def statistics(self) -> Statistics:
@@ -368,8 +435,10 @@ class Pump:
             messages_received=self._received,
             bytes_received=self._received_bytes,
             messages_published=self._published,
-            buffered_messages=self._feed.load,
-            buffered_bytes=self._bytes,
+            buffered_messages=self._feed.load + (self._spool.unstored if self._spool else 0),
+            buffered_bytes=self._bytes + (self._spool.unstored_bytes if self._spool else 0),
+            spilled_messages=self._spool.spilled if self._spool else 0,
+            spilled_bytes=self._spool.spilled_bytes if self._spool else 0,
             unrouted=self._unrouted,
             dropped=self._dropped,
             last_message_at=self._last_message_at,
@@ -389,6 +458,15 @@ class Pump:
             queue_depth=self._feed.load,
             publish_lag_seconds=0.0 if oldest is None else max(now - event_time(oldest), 0.0),
         )
+
+    @property
+    def kept(self) -> int:
+        """Events of the feed that a crash would not lose, less those that only memory has."""
+        return self._spool.logged - self._spool.unstored if self._spool else 0
+
+    def lament(self, problem: str) -> None:
+        """Says that there is no log, though the connection asks for one."""
+        self._degrade(LOG_UNAVAILABLE, problem, 0)
 
     # --- what became of them (lane.FeedOwner) -------------------------------------------------
 
@@ -430,19 +508,40 @@ class Pump:
         self._bytes += size
         self._budget.take(size + _EVENT_BYTES)
         self._feed.push(event)
-        if self._feed.load >= self._max_messages or self._bytes >= self._max_bytes:
+        if self._spool is None and self._is_at_bounds():
             self._room.clear()
 
+    def _is_at_bounds(self) -> bool:
+        return self._feed.load >= self._max_messages or self._bytes >= self._max_bytes
+
+    def _is_half_empty(self) -> bool:
+        return self._feed.load * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes
+
     def _release(self, events: Sequence[Event]) -> None:
+        self._count_out(events)
+        if self._spool is not None:
+            self._spool.settled(events)
+            return
+        if self._shedder is not None:
+            self._shedder.settled(events)
+            self._shedder.flush()
+        # Half empty: waking the reader for each freed place would make it stutter.
+        if self._is_half_empty():
+            self._open_room()
+
+    def _open_room(self) -> None:
+        if not self._room.is_set():
+            self._room.set()
+        if not self._waiting:
+            self._restore(PUBLISHING_BEHIND, 0)
+        if self._given_up:
+            count, self._given_up = self._given_up, 0
+            self._restore(_SHEDDING.get(self._overflow, (DROPPING, ""))[0], count)
+
+    def _count_out(self, events: Sequence[Event]) -> None:
         size = sum([len(event.data) for event in events])  # a list: once per message
         self._bytes -= size
         self._budget.give(size + _EVENT_BYTES * len(events))
-        # Half empty: waking the reader for each freed place would make it stutter.
-        if self._feed.load * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes:
-            if not self._room.is_set():
-                self._room.set()
-            if not self._waiting:
-                self._restore(PUBLISHING_BEHIND, 0)
 
     def _look(self, at: float) -> None:
         """Has the rates see the counts."""
@@ -465,6 +564,12 @@ class Pump:
         self._trying = True
         return True
 
+    def _is_worth_trying(self) -> bool:
+        if self._spool is None:
+            return self._may_try()
+        # The one that tries is chosen when it leaves the log.
+        return not self._trying and self._clock.monotonic() >= self._retry_at
+
     def _mark(self, marker: str, at: float, facts: dict[str, Any]) -> None:
         if not self._markers or self.topic is None or self._identity is None:
             return
@@ -478,7 +583,107 @@ class Pump:
             at=at,
             facts=facts,
         )
+        if self._spool is not None:
+            entry = self._entry(self.topic, at, Kind.TEXT, marker, json_bytes(facts))
+            self._spool.take(event, entry)
+            return
+        if self._shedder is not None:
+            self._shedder.close()  # what was dropped came before
         self._push(event)
+
+    # --- a full buffer ------------------------------------------------------------------------
+
+    def _shedding_hands(self) -> Hands:
+        return Hands(
+            mark=self._gap_event,
+            hold=self._count_in,
+            release=self._count_out,
+            dropped=self._give_up,
+            size=lambda: self._bytes,
+            overdrawn=lambda: self._budget.overdrawn,
+        )
+
+    def _count_in(self, event: Event) -> None:
+        self._bytes += len(event.data)
+        self._budget.take(len(event.data) + _EVENT_BYTES)
+
+    def _give_up(self, count: int) -> None:
+        self._dropped += count
+        self._given_up += count
+        self._degrade(*_SHEDDING[self._overflow], count)
+
+    def _gap_event(self, gap: Gap, like: Event) -> Event | None:
+        if not self._markers or self._identity is None:
+            return None
+        session, sequence = gap.last
+        identity, topic = replace(self._identity, session=session), like.route.topic
+        if self._gap_route is None or self._gap_route[0] != (session, topic):
+            self._gap_route = (session, topic), marker_route(identity, topic, GAP)
+        return marker_event(
+            self._gap_route[1],
+            identity,
+            marker=GAP,
+            sequence=sequence,
+            at=self._clock.now(),
+            facts=gap.facts,
+        )
+
+    # --- the log on disk ----------------------------------------------------------------------
+
+    def _entry(self, topic: Topic, at: float, kind: Kind, marker: str, data: bytes) -> LogEntry:
+        assert self._identity is not None  # noqa: S101 - open_session comes first
+        epoch = self._identity.owner_epoch
+        return LogEntry(self._identity.session, self.sequence, at, epoch, topic, kind, marker, data)
+
+    def _spool_hands(self) -> SpoolHands:
+        return SpoolHands(
+            push=self._push,
+            drop=self._drop_rejected,
+            rejects=lambda topic: topic == self._rejected and not self._may_try(),
+            has_room=lambda: not (self._is_at_bounds() or self._budget.overdrawn),
+            is_low=lambda: (
+                self._is_half_empty() and (not self._feed.load or not self._budget.overdrawn)
+            ),
+            load=lambda: (self._feed.load, self._bytes),
+            stalled=lambda: self._lane.stalled,
+            reserve=self._reserve,
+            changed=self._look_for_room,
+            lost=self._lose,
+            degrade=lambda problem: self._degrade(LOG_UNAVAILABLE, problem, 0),
+            restore=lambda: self._restore(LOG_UNAVAILABLE, 0),
+            now=self._clock.now,
+        )
+
+    def _drop_rejected(self, event: Event) -> None:
+        count = _messages([event])
+        self._dropped += count
+        if event.route.topic == self._rejected:
+            self._rejected_dropped += count
+
+    def _reserve(self, size: int) -> None:
+        if size > 0:
+            self._budget.take(size)
+        else:
+            self._budget.give(-size)
+
+    def _lose(self, count: int) -> None:
+        self._dropped += count
+        self._given_up += count
+        text = "the log on disk is full; the oldest messages in it are dropped"
+        self._degrade(DROPPING, text, count)
+
+    def _look_for_room(self) -> None:
+        spool = self._spool
+        if spool is None:  # it is being made
+            return
+        if spool.behind:
+            self._degrade(PUBLISHING_BEHIND, "messages wait on the local disk", 0)
+        if spool.crowded:
+            self._room.clear()
+        elif spool.roomy:
+            self._room.set()
+            if not spool.behind and self._is_half_empty():
+                self._open_room()
 
     def _degrade(self, cause: str, detail: str, count: int) -> None:
         if cause not in self.degraded:

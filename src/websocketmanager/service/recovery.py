@@ -50,6 +50,7 @@ class Recovery:
         self._store = store
         self._index = index
         self._tools = tools
+        self._unreadable: set[ConnectionId] = set()
         self.loaded = False
         """Whether the records were read."""
         self.remaining = 0
@@ -64,6 +65,7 @@ class Recovery:
             return
         entries, leaving = self._take_over(records)
         self.remaining = len(entries)
+        self._registry.discard_strays(self._unreadable)
         self.loaded = True
         self._on_loaded()
         self._tools.journal.emit(RecoveryStarted(len(entries)))
@@ -126,6 +128,7 @@ class Recovery:
                 listed.append(connection_id)
                 records.append((record, versioned.etag))
         await self._index.settle(listed)
+        self._unreadable = set(listed) - {record.id for record, _ in records}
         return records
 
     # --- taking over --------------------------------------------------------------------------

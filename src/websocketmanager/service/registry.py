@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import traceback
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from websocketmanager.domain import lifecycle as life
-from websocketmanager.domain.facts import ConnectionRemoved, RecordIgnored, RunnerCrashed
+from websocketmanager.domain.facts import (
+    ConnectionRemoved,
+    MessagesDropped,
+    RecordIgnored,
+    RunnerCrashed,
+)
 from websocketmanager.domain.model import (
     ConnectionDetail,
     ConnectionId,
@@ -25,12 +30,15 @@ from websocketmanager.domain.model import (
 from websocketmanager.domain.record import Record
 from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import ApiError, ConnectionNotFound, ServiceUnavailable
+from websocketmanager.ports import MessageLog
 from websocketmanager.service.history import Histories
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import OPEN, Lane
 from websocketmanager.service.ledger import Book, RecordLost
+from websocketmanager.service.overflow import Bounds
 from websocketmanager.service.pump import Budget, Pump
 from websocketmanager.service.runner import Runner, Tools
+from websocketmanager.service.spools import Spools
 from websocketmanager.service.watch import Watchers
 
 #: How long `Disconnect` waits for its last event before the record goes.
@@ -80,9 +88,19 @@ class Entry:
 
 
 class Registry:
-    """Owns the connections of this process."""
+    """Owns the connections of this process.
 
-    def __init__(self, tools: Tools, index: Index, lane: Lane) -> None:
+    Args:
+        tools: what all runners share.
+        index: of this instance.
+        lane: the way to the API.
+        log: for messages on the local disk, if there is one.
+    """
+
+    def __init__(
+        self, tools: Tools, index: Index, lane: Lane, log: MessageLog | None = None
+    ) -> None:
+        self.spools = Spools(log, tools.journal, max_bytes=tools.policy.message_log_max_bytes)
         self._tools = tools
         self._index = index
         self._lane = lane
@@ -129,10 +147,18 @@ class Registry:
             owner_epoch=record.owner_epoch + 1,
             incarnation=self._tools.policy.incarnation,
         )
+        extent = self.spools.extent(record)
+        if extent.last > (record.session, record.last_sequence):
+            # The store need not have learnt of what the disk holds; its numbers are taken, too.
+            ours = replace(ours, session=extent.last[0], last_sequence=extent.last[1])
         entry = self.make_entry(ours, etag=etag, stored=True, resumed=record.session > 0)
-        entry.pump.resume_from(record.last_sequence)
+        entry.pump.resume_from(ours.last_sequence)
         entry.durable.set()
         self._tools.ledger.announce_again(entry.book)
+        if extent.entries:
+            self._tools.ledger.post(entry.book)  # what the disk holds goes out behind this save
+        if self.spools.lacks(record):
+            entry.pump.lament("the setting MessageLogFolder is empty")
         self.entries[record.id] = entry
         return entry
 
@@ -158,6 +184,14 @@ class Registry:
         # The end of something whose beginning was never told is not told either.
         told = entry.record.event > 0
         self.spawn(self.remove_quietly(entry, reason, announce=told, patience_seconds=None))
+
+    def discard_strays(self, unreadable: Collection[ConnectionId]) -> None:
+        """Removes from the disk what belongs to no connection of this process.
+
+        Args:
+            unreadable: connections whose records could not be read: theirs is kept.
+        """
+        self.spools.discard_strays((e.record for e in self.entries.values()), unreadable)
 
     def finish_removal(self, entry: Entry, reason: str) -> None:
         """Deletes what an interrupted removal has left behind its tombstone."""
@@ -213,6 +247,9 @@ class Registry:
             markers=options.markers,
             max_messages=max_messages,
             max_bytes=max_bytes,
+            overflow=options.buffer.overflow,
+            conflate_pointer=options.buffer.conflate_pointer,
+            make_spool=self.spools.maker(record, Bounds(max_messages, max_bytes)),
             on_degraded=degraded,
             on_restored=restored,
         )
@@ -220,6 +257,12 @@ class Registry:
         pump.set_topic(record.spec.topic)
         entry = Entry(book, pump, runner, durable, gone)
         return entry
+
+    @property
+    def unflushed(self) -> int:
+        """Messages and lifecycle events that would be lost if the process ended now."""
+        kept = sum(entry.pump.kept for entry in self.entries.values())
+        return max(self._lane.pending - kept, 0) + self._tools.ledger.waiting
 
     def _replace_runner(self, entry: Entry) -> None:
         before = entry.runner
@@ -297,6 +340,8 @@ class Registry:
         known = self.entries.get(entry.record.id) is entry
         if known:
             del self.entries[entry.record.id]
+            if lost := entry.pump.forget_log():
+                self._tools.journal.emit(MessagesDropped(entry.record.id, lost, "disconnected"))
             self._past = _sum(self._past, self.statistics(entry))
             self._end_streams(entry)
         return known

@@ -115,7 +115,7 @@ class Runner:
         self._sessions: dict[int, tuple[Session, asyncio.Task[None]]] = {}
         self._rotations: list[asyncio.Future[None]] = []
         self._degradations = Degradations(
-            book.record.id, self._announcer, tools.clock, tools.journal, self._spawn
+            book.record.id, self._announcer, tools.clock, tools.journal, self._spawn_if_running
         )
         self.sender = Sender(
             tools.clock,
@@ -475,6 +475,16 @@ class Runner:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._tasks is not None  # noqa: S101 - only called while running
         return self._tasks.create_task(work)
+
+    def _spawn_if_running(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Returns None before it runs and when it is over; what waits is published all the same."""
+        if self._tasks is not None:
+            try:
+                return self._tasks.create_task(work)
+            except RuntimeError:
+                pass  # it has ended, or is about to
+        work.close()
+        return None
 
     def _drop(self, generation: int) -> None:
         """Ends a session at once, with its socket."""

@@ -63,6 +63,16 @@ class FirstDial(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FIRST_DIAL_UNSPECIFIED: _ClassVar[FirstDial]
     FIRST_DIAL_FAIL: _ClassVar[FirstDial]
     FIRST_DIAL_RETRY: _ClassVar[FirstDial]
+
+class Overflow(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OVERFLOW_UNSPECIFIED: _ClassVar[Overflow]
+    OVERFLOW_BLOCK: _ClassVar[Overflow]
+    OVERFLOW_DROP_OLDEST: _ClassVar[Overflow]
+    OVERFLOW_DROP_NEWEST: _ClassVar[Overflow]
+    OVERFLOW_CONFLATE: _ClassVar[Overflow]
+    OVERFLOW_CLOSE: _ClassVar[Overflow]
+    OVERFLOW_SPILL: _ClassVar[Overflow]
 COMPRESSION_UNSPECIFIED: Compression
 COMPRESSION_NONE: Compression
 COMPRESSION_DEFLATE: Compression
@@ -95,6 +105,13 @@ FORMAT_ENVELOPE: Format
 FIRST_DIAL_UNSPECIFIED: FirstDial
 FIRST_DIAL_FAIL: FirstDial
 FIRST_DIAL_RETRY: FirstDial
+OVERFLOW_UNSPECIFIED: Overflow
+OVERFLOW_BLOCK: Overflow
+OVERFLOW_DROP_OLDEST: Overflow
+OVERFLOW_DROP_NEWEST: Overflow
+OVERFLOW_CONFLATE: Overflow
+OVERFLOW_CLOSE: Overflow
+OVERFLOW_SPILL: Overflow
 
 class ConnectRequest(_message.Message):
     __slots__ = ("url", "auto_reconnect", "tags", "name", "topic", "options", "profile", "profile_parameters")
@@ -357,12 +374,18 @@ class ReconnectOptions(_message.Message):
     def __init__(self, first_dial: _Optional[_Union[FirstDial, str]] = ..., base_delay_ms: _Optional[int] = ..., max_delay_ms: _Optional[int] = ..., max_attempts: _Optional[int] = ..., stable_after_ms: _Optional[int] = ...) -> None: ...
 
 class BufferOptions(_message.Message):
-    __slots__ = ("max_messages", "max_bytes")
+    __slots__ = ("max_messages", "max_bytes", "overflow", "conflate_pointer", "durable")
     MAX_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OVERFLOW_FIELD_NUMBER: _ClassVar[int]
+    CONFLATE_POINTER_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     max_messages: int
     max_bytes: int
-    def __init__(self, max_messages: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    overflow: Overflow
+    conflate_pointer: str
+    durable: bool
+    def __init__(self, max_messages: _Optional[int] = ..., max_bytes: _Optional[int] = ..., overflow: _Optional[_Union[Overflow, str]] = ..., conflate_pointer: _Optional[str] = ..., durable: _Optional[bool] = ...) -> None: ...
 
 class TagFilter(_message.Message):
     __slots__ = ("key", "value")
@@ -446,7 +469,7 @@ class Cause(_message.Message):
     def __init__(self, error_type: _Optional[str] = ..., message: _Optional[str] = ..., close_code: _Optional[int] = ..., close_reason: _Optional[str] = ...) -> None: ...
 
 class ConnectionStatistics(_message.Message):
-    __slots__ = ("messages_received", "bytes_received", "messages_published", "buffered_messages", "buffered_bytes", "unrouted", "dropped", "messages_sent", "bytes_sent", "reconnects", "last_message_at")
+    __slots__ = ("messages_received", "bytes_received", "messages_published", "buffered_messages", "buffered_bytes", "unrouted", "dropped", "messages_sent", "bytes_sent", "reconnects", "last_message_at", "spilled_messages", "spilled_bytes")
     MESSAGES_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     BYTES_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
@@ -458,6 +481,8 @@ class ConnectionStatistics(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     RECONNECTS_FIELD_NUMBER: _ClassVar[int]
     LAST_MESSAGE_AT_FIELD_NUMBER: _ClassVar[int]
+    SPILLED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     messages_received: int
     bytes_received: int
     messages_published: int
@@ -469,7 +494,9 @@ class ConnectionStatistics(_message.Message):
     bytes_sent: int
     reconnects: int
     last_message_at: str
-    def __init__(self, messages_received: _Optional[int] = ..., bytes_received: _Optional[int] = ..., messages_published: _Optional[int] = ..., buffered_messages: _Optional[int] = ..., buffered_bytes: _Optional[int] = ..., unrouted: _Optional[int] = ..., dropped: _Optional[int] = ..., messages_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., reconnects: _Optional[int] = ..., last_message_at: _Optional[str] = ...) -> None: ...
+    spilled_messages: int
+    spilled_bytes: int
+    def __init__(self, messages_received: _Optional[int] = ..., bytes_received: _Optional[int] = ..., messages_published: _Optional[int] = ..., buffered_messages: _Optional[int] = ..., buffered_bytes: _Optional[int] = ..., unrouted: _Optional[int] = ..., dropped: _Optional[int] = ..., messages_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., reconnects: _Optional[int] = ..., last_message_at: _Optional[str] = ..., spilled_messages: _Optional[int] = ..., spilled_bytes: _Optional[int] = ...) -> None: ...
 
 class DisconnectRequest(_message.Message):
     __slots__ = ("id",)

@@ -77,6 +77,7 @@ def _seconds(
 
 
 _STALLED = "Whether events wait because the API takes none: 1 or 0"
+_LOG_FAILING = "Whether the log on the local disk takes nothing: 1 or 0"
 
 METRICS: Mapping[type[Fact], tuple[Metric, ...]] = {
     facts.RecoveryFinished: (
@@ -119,6 +120,17 @@ METRICS: Mapping[type[Fact], tuple[Metric, ...]] = {
         "{message}",
         "Received messages that were given up",
         "cause",
+        value=attrgetter("count"),
+    ),
+    facts.MessageLogFailing: (
+        *_gauge("message_log.failing", "", _LOG_FAILING, value=_one),
+        *_counter("message_log.failures", "{failure}", "Times the log on disk stopped working"),
+    ),
+    facts.MessageLogWorking: _gauge("message_log.failing", "", _LOG_FAILING, value=_zero),
+    facts.MessageLogDiscarded: _counter(
+        "message_log.discarded",
+        "{message}",
+        "Logged messages of connections that this process does not have",
         value=attrgetter("count"),
     ),
     facts.RunnerCrashed: _counter(
