@@ -44,6 +44,7 @@ async def test_the_steps_of_a_test() -> None:
             assert (await anext(steps)).step == "policy"
             face.trials.steps.finish()
             assert [one async for one in steps] == []
+    async with serving() as face, open_service(address(face)) as service:
         with pytest.raises(CallFailed) as failed:
             async with service.test_steps(request, timeout_seconds=0.001) as steps:
                 await anext(steps)
