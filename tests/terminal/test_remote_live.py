@@ -37,13 +37,20 @@ async def test_rotate() -> None:
 
 async def test_the_steps_of_a_test() -> None:
     request = pb.TestConnectionRequest(url="ws://x.example/")
-    async with serving() as face, open_service(address(face)) as service:
-        async with service.test_steps(request, timeout_seconds=None) as steps:
-            assert not face.trials.left.is_set()
-            face.trials.steps.push(TrialStep(Phase.POLICY, Outcome.OK))
-            assert (await anext(steps)).step == "policy"
-            face.trials.steps.finish()
-            assert [one async for one in steps] == []
+    async with (
+        serving() as face,
+        open_service(address(face)) as service,
+        service.test_steps(request, timeout_seconds=None) as steps,
+    ):
+        assert not face.trials.left.is_set()
+        face.trials.steps.push(TrialStep(Phase.POLICY, Outcome.OK))
+        assert (await anext(steps)).step == "policy"
+        face.trials.steps.finish()
+        assert [one async for one in steps] == []
+
+
+async def test_steps_that_do_not_come_in_time() -> None:
+    request = pb.TestConnectionRequest(url="ws://x.example/")
     async with serving() as face, open_service(address(face)) as service:
         with pytest.raises(CallFailed) as failed:
             async with service.test_steps(request, timeout_seconds=0.001) as steps:

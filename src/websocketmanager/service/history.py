@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import Any
 
 from websocketmanager.domain.lifecycle import EventName
@@ -19,12 +18,13 @@ class History:
     __slots__ = ("_last_error", "_notices")
 
     def __init__(self) -> None:
-        self._notices: deque[LifecycleNotice] = deque(maxlen=KEPT_EVENTS)
+        self._notices: list[LifecycleNotice] = []  # a deque would cost 700 bytes when empty
         self._last_error: LifecycleNotice | None = None
 
     def add(self, notice: LifecycleNotice) -> None:
         """Remembers an event, and forgets the oldest beyond the bound."""
         self._notices.append(notice)
+        del self._notices[:-KEPT_EVENTS]
         if notice.state == EventName.ERROR:
             self._last_error = notice
 

@@ -26,6 +26,7 @@ from websocketmanager.errors import (
     StateConflict,
 )
 from websocketmanager.ports import Clock, Dice, Journal, StateStore
+from websocketmanager.service.flag import Flag
 from websocketmanager.service.outbox import Outbox
 
 _SAVES_IN_FLIGHT = 32
@@ -81,13 +82,13 @@ class Book:
         self.stored = stored
         self.on_saved = on_saved
         self.on_lost = on_lost
-        self.drafts: deque[Draft] = deque()
+        self.drafts: list[Draft] = []  # few, and mostly none
         self.dropped_drafts = 0
         self.dirty = False
         self.queued = False
         self.closed = record.deleted
         self.acknowledged = record.event
-        self.progress = asyncio.Event()
+        self.progress = Flag()
 
     @property
     def unacknowledged(self) -> int:
@@ -134,7 +135,7 @@ class Ledger:
             book.record = change(book.record)
         book.drafts.extend(drafts)
         while len(book.drafts) > _MAX_DRAFTS:
-            book.drafts.popleft()
+            book.drafts.pop(0)
             book.dropped_drafts += 1
         book.dirty = True
         self._unsaved.add(book)
@@ -319,7 +320,7 @@ class Ledger:
             # What has no room now waits: acknowledgements queue the book again.
             room = max(RECENT_EVENTS - book.unacknowledged, 0)
             # Taken out, so that what is posted during the write stays behind them.
-            drafts = [book.drafts.popleft() for _ in range(min(room, len(book.drafts)))]
+            drafts = [book.drafts.pop(0) for _ in range(min(room, len(book.drafts)))]
             dropped = book.dropped_drafts
             events = self._numbered(book, drafts)
             record = book.record.with_events(events)
@@ -331,7 +332,7 @@ class Ledger:
                 return True
             except ApiError as error:
                 # Put back in front: they get the same numbers again, should the write have worked.
-                book.drafts.extendleft(reversed(drafts))
+                book.drafts[:0] = drafts
                 book.dirty = True
                 self._delay(error)
                 return False

@@ -40,6 +40,7 @@ from websocketmanager.domain.options import Overflow
 from websocketmanager.domain.overflow import GAP, Gap, LogEntry, key_reader
 from websocketmanager.domain.rates import Rate
 from websocketmanager.ports import Clock, Refusal
+from websocketmanager.service.flag import Flag
 from websocketmanager.service.lane import Feed, Lane
 from websocketmanager.service.overflow import Bounds, Hands, Shedder
 from websocketmanager.service.spool import Spool, SpoolHands
@@ -144,7 +145,7 @@ class Pump:
         self._max_bytes = max_bytes
         self._on_degraded = on_degraded
         self._on_restored = on_restored
-        self._room = asyncio.Event()
+        self._room = Flag()
         self._room.set()
         self._identity: StreamIdentity | None = None
         self._resumed_from = 0

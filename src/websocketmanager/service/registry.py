@@ -31,6 +31,7 @@ from websocketmanager.domain.record import Record
 from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import ApiError, ConnectionNotFound, ServiceUnavailable
 from websocketmanager.ports import MessageLog
+from websocketmanager.service.flag import Flag
 from websocketmanager.service.history import Histories
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import OPEN, Lane
@@ -56,14 +57,14 @@ class Entry:
     book: Book
     pump: Pump
     runner: Runner
-    durable: asyncio.Event
+    durable: Flag
     """Set once the store shows that its caller may know of it."""
-    gone: asyncio.Event
+    gone: Flag
     """Set once it is no longer in this process, or the process stops."""
     started: bool = False
     leaving: bool = False
     """Whether a removal is under way that nobody waits for."""
-    buried: asyncio.Event = field(default_factory=asyncio.Event)
+    buried: Flag = field(default_factory=Flag)
     """Set once a tombstone is stored."""
 
     @property
@@ -209,7 +210,7 @@ class Registry:
         """
         policy, options = self._tools.policy, record.spec.options
         max_messages, max_bytes = policy.buffer_bounds(record.spec)
-        durable, gone = asyncio.Event(), asyncio.Event()
+        durable, gone = Flag(), Flag()
 
         def saved(durably: Record) -> None:
             # Behind a tombstone no other process continues: every number is this one's.

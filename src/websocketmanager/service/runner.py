@@ -35,6 +35,7 @@ from websocketmanager.errors import ConnectionEnded, NotConnected, RotationFaile
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets
 from websocketmanager.service.announcements import Announcer
 from websocketmanager.service.degradations import Degradations
+from websocketmanager.service.flag import Flag, Inbox
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
 from websocketmanager.service.places import Places
@@ -106,7 +107,7 @@ class Runner:
             connection_id=book.record.id,
             max_pending=tools.policy.limits.max_pending_sends,
         )
-        self._inbox: asyncio.Queue[life.Event] = asyncio.Queue()
+        self._inbox: Inbox[life.Event] = Inbox()
         self._plan = compile_plan(self._spec, tools.compile_regex)
         self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
         self._secrets_doubted = False
@@ -127,10 +128,10 @@ class Runner:
         )
         self.dials = 0
         self.next_attempt_at: float | None = None
-        self.tried = asyncio.Event()
+        self.tried = Flag()
         """Set once the first dial succeeded or failed."""
         self.first_failure: Failure | None = None
-        self.finished = asyncio.Event()
+        self.finished = Flag()
         self.end: life.EndReason | None = None
 
     @property
@@ -149,7 +150,7 @@ class Runner:
 
     def post(self, event: life.Event) -> None:
         """Tells the machine; never blocks."""
-        self._inbox.put_nowait(event)
+        self._inbox.put(event)
 
     def stop(self, reason: life.EndReason, *, close_code: int = 1000) -> None:
         """Asks the connection to end; `finished` says when it has."""

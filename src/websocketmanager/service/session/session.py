@@ -23,6 +23,7 @@ from websocketmanager.domain.overlap import OverlapFilter
 from websocketmanager.domain.plan import Plan, PlannedSubscription
 from websocketmanager.domain.policy import ServicePolicy
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets, Socket
+from websocketmanager.service.flag import Flag
 from websocketmanager.service.pacing import Pacer
 from websocketmanager.service.places import Places
 from websocketmanager.service.pump import Pump
@@ -129,7 +130,7 @@ class Session:
         self._incomplete = bool(plan.subscriptions)
         self._data_seen = False
         self._ready = False
-        self._released = asyncio.Event()
+        self._released = Flag()
         self._rotation_wanted = ""
         self._retired: Failure | None = None
         self._doomed: Failure | None = None

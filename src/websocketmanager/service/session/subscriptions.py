@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from websocketmanager.domain.model import Message
@@ -47,7 +46,7 @@ class Subscriptions:
         self._told = told
         self._all_written = all_written
         # What is to be written: a subscription, and whether it is wanted or no longer.
-        self._unwritten: deque[tuple[PlannedSubscription, bool]] = deque()
+        self._unwritten: list[tuple[PlannedSubscription, bool]] = []
         self._writing = False
         # Whose answer is due, in the order of writing: a key, and whether it is wanted.
         self._awaited: dict[tuple[str, bool], PlannedSubscription] = {}
@@ -79,9 +78,9 @@ class Subscriptions:
         """Brings the session from one desired set to another."""
         keys = {gone.key for gone in removed}
         unwritten = {one.key for one, wanted in self._unwritten if wanted}
-        self._unwritten = deque(
+        self._unwritten = [
             (one, wanted) for one, wanted in self._unwritten if not (wanted and one.key in keys)
-        )
+        ]
         for key in keys:
             self._forget(key)
         self._write_later(
@@ -126,7 +125,7 @@ class Subscriptions:
             await speaker.learn(self._secrets())
             if not self._unwritten:
                 break  # taken back meanwhile
-            one, wanted = self._unwritten.popleft()
+            one, wanted = self._unwritten.pop(0)
             speech = one.subscribe if wanted else one.unsubscribe
             if speech is None:
                 continue
