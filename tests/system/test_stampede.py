@@ -43,12 +43,13 @@ class Arrivals:
             await self._changed.wait_for(lambda: len(self.times) >= count)
 
     def assert_paced(self, times: list[float]) -> None:
-        """No fifty of them came in less time than fifty turns take.
+        """All of them take as long as their turns, and a hundred at least half of theirs.
 
-        The network and this process may bring some together, and never earlier.
+        A busy machine may hold some back and bring them together, but never any earlier.
         """
-        windows = [after - before for before, after in zip(times, times[50:], strict=False)]
-        assert min(windows) > 50 * SPACING_SECONDS * 0.8
+        assert times[-1] - times[0] > (len(times) - 1) * SPACING_SECONDS * 0.8
+        windows = [after - before for before, after in zip(times, times[100:], strict=False)]
+        assert min(windows) > 100 * SPACING_SECONDS * 0.5
 
 
 @pytest.mark.usefixtures("plain_loop")
