@@ -60,6 +60,9 @@ from websocketmanager.web.server import WebServer
 #: Makes a sink beside the channel to the API.
 SinkMaker = Callable[[Clock, Journal], EventSink]
 
+#: Small publish calls begin at most so often; a call costs as much as hundreds of events.
+_LINGER_SECONDS = 0.001
+_MUCH_EVENTS = 256
 #: Part of the grace that running calls get before the rest of the stop.
 _CALLS_SECONDS = 2.0
 _WEB_SECONDS = 0.5
@@ -144,7 +147,9 @@ class _House:
         )
         self.direct = direct is not None
         sink = direct(clock, self.journal) if direct is not None else self.api
-        self.lane = Lane(sink, clock, dice, self.journal)
+        self.lane = Lane(
+            sink, clock, dice, self.journal, linger_seconds=_LINGER_SECONDS, much=_MUCH_EVENTS
+        )
         outbox = Outbox(
             self.lane,
             self.journal,

@@ -746,3 +746,48 @@ def _check(which: int, owner: Owner, pushed: list[Event], published: list[Event]
     first_times = list(dict.fromkeys(mine))
     assert first_times == sorted(first_times, key=told), "order on the wire"
     assert set(owner.accepted_events) <= set(mine)
+
+
+# --- small calls --------------------------------------------------------------------------------
+
+
+async def test_small_calls_wait_for_the_answer_and_go_together() -> None:
+    sink = OrderedSink(max_batch=10)
+    async with running(sink) as track:
+        track.lane._much = 4
+        feed, _ = track.feed()
+        for number in range(4):
+            push(feed, *events("a.b", [b"%d" % number]))
+            await wait_quiet()
+        assert sink.data() == [[b"0"]]
+        push(feed, *events("a.b", [b"4"]))
+        push(feed, *events("a.c", [b"5"]))
+        other, _ = track.feed()
+        push(other, *events("a.d", [b"6"]))
+        await wait_quiet()
+        assert sink.data()[1:] == [[b"1", b"2", b"3", b"4", b"5", b"6"]], (
+            "that much waits for nobody"
+        )
+        await sink.accept_all()
+
+
+async def test_small_calls_in_quick_succession_wait_a_moment() -> None:
+    sink = OrderedSink(max_batch=10)
+    async with running(sink) as track:
+        track.lane._linger_seconds = 1.0
+        track.lane._much = 4
+        feed, _ = track.feed()
+        for number in range(2):
+            push(feed, *events("a.b", [b"%d" % number]))
+            await wait_quiet()
+            await sink.end(ALL)
+        assert sink.data() == [[b"0"], [b"1"]], "one alone waits for nothing"
+        push(feed, *events("a.b", [b"2"]))
+        await wait_quiet()
+        push(feed, *events("a.b", [b"3"]))
+        await wait_quiet()
+        assert len(sink.data()) == 2
+        track.clock.advance(1.0)
+        await wait_quiet()
+        assert sink.data()[2:] == [[b"2", b"3"]]
+        await sink.accept_all()

@@ -31,9 +31,31 @@ _NO_REASON = "it accepted nothing and gave no reason"
 
 
 class Lane:
-    """Publishes the events of all feeds through one sink."""
+    """Publishes the events of all feeds through one sink.
 
-    def __init__(self, sink: EventSink, clock: Clock, dice: Dice, journal: Journal) -> None:
+    A call costs as much as hundreds of messages. So small ones wait: for the answer to those that
+    fly, as TCP has small segments wait (RFC 896), and for a moment where two began close together.
+
+    Args:
+        sink, clock, dice, journal: of the process.
+        linger_seconds: how long the next one waits, once two small calls began within half of it.
+        much: waiting events that are worth a call at once.
+    """
+
+    def __init__(
+        self,
+        sink: EventSink,
+        clock: Clock,
+        dice: Dice,
+        journal: Journal,
+        *,
+        linger_seconds: float = 0.0,
+        much: int = 1,
+    ) -> None:
+        self._linger_seconds = linger_seconds
+        self._much = much
+        self._linger_until: float | None = None
+        self._began_at = float("-inf")
         self._sink = sink
         self._clock = clock
         self._dice = dice
@@ -64,7 +86,8 @@ class Lane:
         if feed.publishable and not feed.queued:
             feed.queued = True
             self._ready.append(feed)
-            self._wake.set()
+            if self._linger_until is None or self._is_much_waiting:
+                self._wake.set()  # else it wakes by itself, and soon
 
     async def run(self) -> None:
         """Publishes until cancelled. What waits then is still in its feeds."""
@@ -96,7 +119,14 @@ class Lane:
     @property
     def _may_begin(self) -> bool:
         free = len(self._flying) < self._sink.max_in_flight
-        return bool(self._ready) and free and not self._turning_back and self._paused_until is None
+        if not (self._ready and free) or self._turning_back or self._paused_until is not None:
+            return False
+        return self._linger_until is None and (not self._line or self._is_much_waiting)
+
+    @property
+    def _is_much_waiting(self) -> bool:
+        """Whether so much waits that a call of its own is worth its price."""
+        return self.pending - sum([len(batch.events) for batch in self._flying]) >= self._much
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:  # noqa: TID251 - as in run
         ordered = self._sink.ordered
@@ -110,12 +140,19 @@ class Lane:
         if not batch.events:
             return  # its owner took out what waited
         self._flying.append(batch)
+        if self._linger_seconds and len(batch.events) < self._much:
+            now = self._clock.monotonic()
+            if now - self._began_at < self._linger_seconds / 2:
+                self._linger_until = now + self._linger_seconds
+            self._began_at = now
         if ordered:
             self._line.append(batch)
         tasks.create_task(self._fly(batch) if ordered else self._settle(batch))
 
     async def _wait_for_work(self) -> None:
         due = [feed.held_until for feed in self._held if feed.held_until is not None]
+        if self._linger_until is not None:
+            due.append(self._linger_until)
         if self._paused_until is not None:
             due.append(self._paused_until)
         if not due:
@@ -129,6 +166,10 @@ class Lane:
 
     def _end_waits(self) -> None:
         """Ends the pause and lets held feeds go on, when their time has come."""
+        if self._linger_until is not None and (
+            self._is_much_waiting or self._linger_until <= self._clock.monotonic()
+        ):
+            self._linger_until = None
         if self._paused_until is None and not self._held:
             return
         now = self._clock.monotonic()
