@@ -52,4 +52,4 @@ async def once_reachable(act: Callable[[], Awaitable[Result]]) -> Result:
             try:
                 return await act()
             except ApiUnavailable:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # there is no event to await, see above

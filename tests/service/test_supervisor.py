@@ -56,7 +56,7 @@ async def started(work: Any) -> asyncio.Task[Any]:
     return task
 
 
-# --- connect ------------------------------------------------------------------------------------
+# --- disconnect ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["dialling", "waiting", "open"])

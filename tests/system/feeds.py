@@ -81,7 +81,7 @@ class Flood:
                 # FIN and Text; a length of 126 stands for the 16 bits behind it (RFC 6455 §5.2).
                 transport.write(b"".join(b"\x81\x7e\x00\xc8%0200d" % n for n in numbers))
                 self.counts[index] += len(numbers)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # the pace of the flood
         try:
             while True:
                 await session.recv()

@@ -68,6 +68,7 @@ async def _kill_under_load(rounds: int, per_second: int, seed: int, tmp_path: Pa
                 if number % 3 == 2:
                     # With the API away nothing but the log has what comes now.
                     await api.go_away()
+                    # A real process fills a real disk meanwhile: no event tells of it.
                     await asyncio.sleep(0.2 + 0.3 * dice.random())
                 service.kill()
                 await service.wait_exit()

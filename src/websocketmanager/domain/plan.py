@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from websocketmanager.domain import template
 from websocketmanager.domain.detectors import SilenceLimits
 from websocketmanager.domain.frames import Kind
-from websocketmanager.domain.model import ConnectionSpec
+from websocketmanager.domain.model import ConnectionSpec, Message
 from websocketmanager.domain.options import ApplicationHeartbeat, Pattern, Payload, Subscription
 from websocketmanager.domain.pattern import CompiledPattern, CompileRegex, compile_pattern
 from websocketmanager.domain.quiet import QuietWindows
@@ -98,6 +98,11 @@ class Plan:
     age_jitter_seconds: float = 0.0
     send_spacing_seconds: float = 0.0
     exclusive: str = field(default="", repr=False)
+
+    def is_heartbeat_reply(self, message: Message) -> bool:
+        """Whether a message is the server's reply to the application heartbeat."""
+        beat = self.heartbeat
+        return beat is not None and beat.expect is not None and beat.expect.matches(message)
 
     @property
     def answers_heartbeat(self) -> bool:

@@ -239,8 +239,7 @@ class Trial:
         """
         plan = self._plan
         refuse_refusal(plan, self._speaker, message)
-        beat = plan.heartbeat
-        if beat is not None and beat.expect is not None and beat.expect.matches(message):
+        if plan.is_heartbeat_reply(message):
             return
         if self._subscriptions.take(message) or not self._subscriptions.written:
             return  # what came before the last subscription proves nothing of that one

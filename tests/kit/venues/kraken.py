@@ -60,7 +60,7 @@ class Kraken(Venue):
     async def _beat(self, session: VenueSession) -> None:
         while session.feeding:
             await session.say({"channel": "heartbeat"})
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the pace of the venue's own heartbeats
 
     def datum(self, subscription: str, number: int) -> Any:
         channel, _, symbol = subscription.partition(" ")

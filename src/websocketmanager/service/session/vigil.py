@@ -92,8 +92,7 @@ class Vigil:
 
     def take(self, message: Message) -> bool:
         """Returns whether the message answers our heartbeat: then it is not forwarded."""
-        heartbeat = self._plan.heartbeat
-        if heartbeat is None or heartbeat.expect is None or not heartbeat.expect.matches(message):
+        if not self._plan.is_heartbeat_reply(message):
             return False
         self._beat_sent_at = None
         self._chores.cancel("heartbeat reply")
