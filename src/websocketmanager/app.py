@@ -60,8 +60,7 @@ from websocketmanager.web.server import WebServer
 #: Makes a sink beside the channel to the API.
 SinkMaker = Callable[[Clock, Journal], EventSink]
 
-#: Small publish calls begin at most so often; a call costs as much as hundreds of events.
-_LINGER_SECONDS = 0.001
+#: Events that are worth a publish call of their own while others fly.
 _MUCH_EVENTS = 256
 #: Part of the grace that running calls get before the rest of the stop.
 _CALLS_SECONDS = 2.0
@@ -147,9 +146,7 @@ class _House:
         )
         self.direct = direct is not None
         sink = direct(clock, self.journal) if direct is not None else self.api
-        self.lane = Lane(
-            sink, clock, dice, self.journal, linger_seconds=_LINGER_SECONDS, much=_MUCH_EVENTS
-        )
+        self.lane = Lane(sink, clock, dice, self.journal, much=_MUCH_EVENTS)
         outbox = Outbox(
             self.lane,
             self.journal,

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.options import Compression, TlsOptions
@@ -79,6 +79,25 @@ class DialTarget:
     tls: TlsOptions = field(default_factory=TlsOptions, repr=False)
 
 
+class Receiver(Protocol):
+    """Takes messages in the very turn of the event loop that brings them; never waits."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes nothing now."""
+
+    def take(self, kind: Kind, payloads: list[bytes]) -> int:
+        """Takes messages of one kind, in order.
+
+        Args:
+            kind: of all.
+            payloads: at least one; the receiver may keep the list.
+
+        Returns:
+            How many it took from the front; it is full if that is not all.
+        """
+
+
 class Socket(Protocol):
     """One open WebSocket.
 
@@ -98,14 +117,14 @@ class Socket(Protocol):
     def last_heard(self) -> float:
         """`Clock.monotonic()` when bytes came last, of whatever frame: every one is life."""
 
-    async def recv_many(self) -> Sequence[Message]:
-        """Returns messages that have arrived, at least one: what `recv` would return in turn.
+    async def recv_into(self, receiver: Receiver) -> None:
+        """Gives the receiver what has arrived and what arrives, until it is full.
 
-        What arrives before the next call waits for it; when that is much, the peer is held back.
+        What it did not take waits for the next call; when that is much, the peer is held back.
         Cancelling loses none.
 
         Raises:
-            SocketFailed: as `recv` does.
+            SocketFailed: as `recv` does. What the receiver raises is raised here as well.
         """
 
     async def recv(self) -> Message:
@@ -272,8 +291,10 @@ class EventSink(Protocol):
         of them have ended. So the caller may begin again with the first event not accepted.
         """
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """Publishes events in order, stopping at the first that is refused.
+
+        A run is as many events as it holds; it may be accepted in part.
 
         Cancelling leaves the batch's fate unknown; sending it again repeats equal ids.
 

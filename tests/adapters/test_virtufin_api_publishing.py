@@ -9,7 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from tests.kit.api_client import once_reachable, open_api
-from tests.kit.builders import event, events
+from tests.kit.builders import event, events, parcels, run
 from tests.kit.journal import RecordingJournal
 from tests.kit.scripted_api import (
     ScriptedApi,
@@ -20,6 +20,7 @@ from tests.kit.scripted_api import (
     sprinkle,
 )
 from websocketmanager.adapters.virtufin_api import VirtufinApi
+from websocketmanager.domain.envelope import divided
 from websocketmanager.domain.facts import EventsPublished, PublishModeChosen
 from websocketmanager.errors import ApiUnauthenticated, ApiUnavailable
 from websocketmanager.ports import PublishResult
@@ -83,11 +84,13 @@ async def test_every_event_carries_the_pubsub_name(unary: ScriptedApi) -> None:
     assert published.metadata["pubsubname"] == "bus"
 
 
-async def test_a_batch_api_gets_batches(batching: ScriptedApi) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_batch_api_gets_batches(batching: ScriptedApi, together: bool) -> None:
     journal = RecordingJournal()
     async with open_api(batching.port, journal=journal) as api:
         assert (api.max_batch, api.max_in_flight) == (1024, 1)
-        result = await api.publish(events(TOPIC, [b"%d" % n for n in range(1024)]))
+        datas = [b"%d" % n for n in range(1024)]
+        result = await api.publish(parcels(TOPIC, datas, together=together))
 
         assert result == PublishResult(1024)
         assert batching.operations() == [MANY]
@@ -98,13 +101,16 @@ async def test_a_batch_api_gets_batches(batching: ScriptedApi) -> None:
     assert published.size == sum(len(b"%d" % n) for n in range(1024))
 
 
-async def test_an_api_without_batches_gets_ordered_unary_calls(unary: ScriptedApi) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_an_api_without_batches_gets_ordered_unary_calls(
+    unary: ScriptedApi, together: bool
+) -> None:
     journal = RecordingJournal()
     async with open_api(unary.port, journal=journal) as api:
-        batch = events(TOPIC, [b"a", b"b", b"c"])
+        batch = parcels(TOPIC, [b"a", b"b", b"c"], together=together)
         assert await api.publish(batch) == PublishResult(1)  # limits changed: read them again
         assert (api.max_batch, api.max_in_flight) == (1, 64)
-        assert await api.publish(batch[1:]) == PublishResult(2)
+        assert await api.publish(divided(batch, 1)[1]) == PublishResult(2)
 
     assert [published.data for published in unary.published] == [b"a", b"b", b"c"]
     assert unary.operations() == [ONE, ONE, ONE]
@@ -136,9 +142,10 @@ async def test_one_event_is_published_by_the_unary_rpc_of_a_batch_api(
     assert batching.operations() == [MANY, ONE]
 
 
-async def test_a_batch_is_bounded_by_its_bytes(batching: ScriptedApi) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_batch_is_bounded_by_its_bytes(batching: ScriptedApi, together: bool) -> None:
     async with open_api(batching.port) as api:
-        batch = events(TOPIC, [b"x" * 300_000] * 5)
+        batch = parcels(TOPIC, [b"x" * 300_000] * 5, together=together)
 
         result = await api.publish(batch)
 
@@ -174,18 +181,19 @@ async def test_an_event_above_the_limit_is_refused_for_good(
         assert (await api.publish([small])).accepted == 1
 
 
-async def test_a_limit_of_the_api_below_ours_is_learnt() -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_limit_of_the_api_below_ours_is_learnt(together: bool) -> None:
     async with (
         running_scripted_api(batches=True, max_message_bytes=50_000) as server,
         open_api(server.port) as api,
     ):
-        batch = events(TOPIC, [b"x" * 10_000] * 20 + [b"x" * 60_000, b"end"])
+        datas = [b"x" * 10_000] * 20 + [b"x" * 60_000, b"end"]
+        rest = parcels(TOPIC, datas, together=together)
         results = []
-        rest = batch
         while rest:
             result = await api.publish(rest)
             results.append(result)
-            rest = rest[result.accepted + (result.refusal is not None) :]
+            _, rest = divided(rest, result.accepted + (result.refusal is not None))
 
         refusals = [result.refusal for result in results if result.refusal is not None]
         assert [refusal.definite for refusal in refusals] == [True]
@@ -199,7 +207,7 @@ async def test_a_refusal_is_definite(either: ScriptedApi, code: StatusCode) -> N
         await chosen(api)
         either.script = always(Trouble(code, message="the rule"))
 
-        for batch in ([event()], events(TOPIC, [b"a", b"b"])):
+        for batch in ([event()], events(TOPIC, [b"a", b"b"]), [run(TOPIC, [b"a", b"b"])]):
             result = await api.publish(batch)
 
             assert result.accepted == 0
@@ -250,6 +258,43 @@ async def test_a_batch_that_stopped_says_why(batching: ScriptedApi) -> None:
         assert ids(batching) == ["1", "2"]
 
 
+async def test_a_run_that_stopped_in_its_middle_says_why(either: ScriptedApi) -> None:
+    either.refused_data.add(b"c")
+    async with open_api(either.port) as api:
+        await chosen(api)
+        rest = parcels(TOPIC, [b"a", b"b", b"c", b"d"], together=True)
+        result = await api.publish(rest)
+
+        assert result.accepted == 2
+        assert result.refusal is not None
+        assert result.refusal.definite
+        assert "refused" in result.refusal.problem
+        assert ids(either) == ["0", "1", "2"]
+        assert await api.publish(divided(rest, 3)[1]) == PublishResult(1)
+        assert ids(either) == ["0", "1", "2", "4"]
+
+
+async def test_what_is_told_of_a_part_of_a_run_is_that_part(batching: ScriptedApi) -> None:
+    journal = RecordingJournal()
+    async with open_api(batching.port, journal=journal) as api:
+        assert await api.publish([run(TOPIC, [b"x" * 400_000] * 3)]) == PublishResult(2)
+    [published] = journal.of(EventsPublished)
+    assert (published.count, published.size) == (2, 800_000)
+
+
+async def test_a_run_of_one_is_published_by_the_unary_rpc(batching: ScriptedApi) -> None:
+    async with open_api(batching.port) as api:
+        await chosen(api)
+        assert await api.publish([run(TOPIC, [b"x"])]) == PublishResult(1)
+        assert await api.publish([run(TOPIC, [b"x", b"y"])]) == PublishResult(2)
+    assert batching.operations() == [MANY, ONE, MANY]
+
+
+async def test_of_a_run_beyond_a_batch_the_first_part_is_taken(batching: ScriptedApi) -> None:
+    async with open_api(batching.port) as api:
+        assert await api.publish([run(TOPIC, [b"x"] * 1500)]) == PublishResult(1024)
+
+
 async def test_what_was_accepted_counts_when_the_reason_is_out_of_reach(
     batching: ScriptedApi,
 ) -> None:
@@ -264,14 +309,18 @@ async def test_what_was_accepted_counts_when_the_reason_is_out_of_reach(
             await api.publish([event(REFUSED, 2), event(number=3)])
 
 
-async def test_what_was_accepted_counts_when_unary_calls_break_off(unary: ScriptedApi) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_what_was_accepted_counts_when_unary_calls_break_off(
+    unary: ScriptedApi, together: bool
+) -> None:
     async with open_api(unary.port) as api:
         await chosen(api)
         unary.script = lambda call: (
             Trouble(StatusCode.UNAVAILABLE) if call.request.data == b"c" else None
         )
 
-        result = await api.publish(events(TOPIC, [b"a", b"b", b"c", b"d"]))
+        datas = [b"a", b"b", b"c", b"d"]
+        result = await api.publish(parcels(TOPIC, datas, together=together))
 
         assert result == PublishResult(2)
         with pytest.raises(ApiUnavailable):
@@ -368,7 +417,10 @@ async def test_cancelling_a_publish_ends_it(batching: ScriptedApi) -> None:
         assert await api.publish(events(TOPIC, [b"a", b"b"])) == PublishResult(2)
 
 
-async def test_sprinkled_failures_lose_nothing_and_keep_the_order(either: ScriptedApi) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_sprinkled_failures_lose_nothing_and_keep_the_order(
+    either: ScriptedApi, together: bool
+) -> None:
     troubles = [
         Trouble(),
         Trouble(after=True),
@@ -378,18 +430,18 @@ async def test_sprinkled_failures_lose_nothing_and_keep_the_order(either: Script
         Trouble(StatusCode.RESOURCE_EXHAUSTED),
         Trouble(StatusCode.INTERNAL, after=True),
     ]
-    batch = events(TOPIC, [b"%d" % number for number in range(300)])
+    datas = [b"%d" % number for number in range(300)]
+    rest = parcels(TOPIC, datas, together=together)
     async with open_api(either.port, breaker_threshold=1000) as api:
         either.script = sprinkle(seed=11, rate=0.3, troubles=troubles)
-        rest = batch
         while rest:
             try:
-                result = await api.publish(rest[: min(api.max_batch, 7)])
+                result = await api.publish(divided(rest, min(api.max_batch, 7))[0])
             except ApiUnavailable:
                 continue
             assert result.refusal is None or not result.refusal.definite
-            rest = rest[result.accepted :]
+            _, rest = divided(rest, result.accepted)
 
-    first_seen = list(dict.fromkeys(published.data for published in either.published))
-    assert first_seen == [event.data for event in batch]
-    assert len(either.published) > len(batch)
+    assert list(dict.fromkeys(published.data for published in either.published)) == datas
+    assert [int(its_id) for its_id in dict.fromkeys(ids(either))] == list(range(1, 301))
+    assert len(either.published) > len(datas)

@@ -13,14 +13,14 @@ import pytest
 from grpc import StatusCode as Code
 
 from tests.kit.api_client import once_reachable, open_api
-from tests.kit.builders import event, events
+from tests.kit.builders import event, events, parcels, run
 from tests.kit.clock import ManualClock, ScriptedDice
 from tests.kit.journal import RecordingJournal
 from tests.kit.quiet import wait_quiet
 from tests.kit.scripted_api import ScriptedApi, Trouble, always, running_scripted_api, sprinkle
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
 from websocketmanager.adapters.virtufin_api import VirtufinApi
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Event, Parcel, divided, each_event
 from websocketmanager.domain.facts import ApiCallEnded, ApiCallRetried, PublishModeChosen
 from websocketmanager.errors import ApiUnavailable
 from websocketmanager.ports import PublishResult, Refusal
@@ -155,13 +155,13 @@ def ack(number: int, published: int) -> pb.PublishAck:
     return pb.PublishAck(number=number, published=published)
 
 
-def pairs(count: int, *, first: int = 1) -> list[list[Event]]:
+def pairs(count: int, *, first: int = 1, together: bool = False) -> list[list[Parcel]]:
     """Returns calls of two events each, numbered through."""
-    all_events = events(TOPIC, [b"x"] * (2 * count), first=first)
-    return [all_events[2 * n : 2 * n + 2] for n in range(count)]
+    numbers = range(first, first + 2 * count, 2)
+    return [parcels(TOPIC, [b"x"] * 2, first=n, together=together) for n in numbers]
 
 
-def begin(api: VirtufinApi, calls: Sequence[Sequence[Event]]) -> list[asyncio.Task[PublishResult]]:
+def begin(api: VirtufinApi, calls: Sequence[Sequence[Parcel]]) -> list[asyncio.Task[PublishResult]]:
     return [asyncio.create_task(api.publish(call)) for call in calls]
 
 
@@ -233,13 +233,14 @@ async def test_at_most_four_batches_are_unacknowledged() -> None:
         assert [batch.number for batch in other.streams[0]] == list(range(1, 8))
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("break_by", [Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, None], ids=str)
 async def test_after_a_break_all_that_is_unacknowledged_goes_again_in_order(
-    break_by: Code | None,
+    break_by: Code | None, together: bool
 ) -> None:
     journal = RecordingJournal()
     async with counterpart(journal=journal) as (other, api):
-        tasks = begin(api, pairs(4))
+        tasks = begin(api, pairs(4, together=together))
         await other.batches(5)
         other.answer(ack(2, 2), break_by)
 
@@ -250,6 +251,29 @@ async def test_after_a_break_all_that_is_unacknowledged_goes_again_in_order(
         other.answer(*(ack(number, 2) for number in (1, 2, 3)))
         assert await asyncio.gather(*tasks) == [PublishResult(2)] * 4
         assert len(journal.of(ApiCallRetried)) == 1
+
+
+async def test_a_run_that_is_cut_into_batches_goes_again_from_the_first_not_acknowledged() -> None:
+    async with counterpart() as (other, api):
+        sent: list[Parcel] = [run(TOPIC, [b"x" * 400_000] * 5), event(TOPIC, 6)]
+        [task] = begin(api, [sent])
+        assert await other.batches(4) == [["0"], ["1", "2"], ["3", "4"], ["5", "6"]]
+        other.answer(ack(2, 2), Code.UNAVAILABLE)
+
+        assert await other.batches(2, stream=1) == [["3", "4"], ["5", "6"]]
+        again, before = other.streams[1][0].events, other.streams[0][2].events
+        assert list(again) == list(before), "equal ids, and all else"
+        other.answer(ack(1, 2), ack(2, 2))
+        assert await task == PublishResult(6)
+
+
+async def test_more_than_a_batch_is_left_to_the_next_call() -> None:
+    async with running_scripted_api(streams=True) as server, open_api(server.port) as api:
+        sent = [run(TOPIC, [b"x"] * 1500), run(TOPIC, [b"x"] * 10, first=1501)]
+        assert await api.publish(sent) == PublishResult(1024)
+        assert await api.publish(divided(sent, 1024)[1]) == PublishResult(486)
+        ids = [int(one.metadata["ce-id"]) for one in server.published]
+        assert ids == list(range(1, 1511))
 
 
 async def test_an_acknowledgement_that_is_not_due_is_a_break() -> None:
@@ -355,11 +379,11 @@ async def test_nothing_overtakes_a_refused_event() -> None:
         assert len(other.streams) == 1
 
 
-async def test_a_call_of_several_batches_ends_where_one_of_them_stops() -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_call_of_several_batches_ends_where_one_of_them_stops(together: bool) -> None:
     async with counterpart() as (other, api):
         other.refuses.add("3")
-        large = events(TOPIC, [b"x" * 600_000] * 4)
-        [task] = begin(api, [large])
+        [task] = begin(api, [parcels(TOPIC, [b"x" * 600_000] * 4, together=together)])
         assert await other.batches(5) == [["0"], ["1"], ["2"], ["3"], ["4"]]
         other.answer(ack(2, 1), ack(3, 1), ack(4, 0), ack(5, 0))
 
@@ -370,9 +394,10 @@ async def test_a_call_of_several_batches_ends_where_one_of_them_stops() -> None:
         assert other.unary == ["3"]
 
 
-async def test_an_event_above_the_limit_withdraws_the_calls_behind() -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_an_event_above_the_limit_withdraws_the_calls_behind(together: bool) -> None:
     async with counterpart(max_message_bytes=50_000) as (other, api):
-        mixed = events(TOPIC, [b"a", b"x" * 60_000, b"b"])
+        mixed = parcels(TOPIC, [b"a", b"x" * 60_000, b"b"], together=together)
         tasks = begin(api, [mixed, *pairs(1, first=10)])
         await other.batches(2)
         await wait_quiet()
@@ -380,22 +405,23 @@ async def test_an_event_above_the_limit_withdraws_the_calls_behind() -> None:
         other.answer(ack(2, 1))
 
         assert await asyncio.gather(*tasks) == [PublishResult(1), PublishResult(0)]
-        result = await api.publish(mixed[1:])
+        result = await api.publish(divided(mixed, 1)[1])
         assert result.accepted == 0
         assert result.refusal is not None
         assert not result.refusal.whole_topic
 
 
-async def test_a_limit_of_the_api_below_ours_is_learnt() -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_limit_of_the_api_below_ours_is_learnt(together: bool) -> None:
     async with (
         running_scripted_api(streams=True, max_message_bytes=50_000) as server,
         open_api(server.port) as api,
     ):
-        rest = events(TOPIC, [b"x" * 10_000] * 20)
+        rest = parcels(TOPIC, [b"x" * 10_000] * 20, together=together)
         while rest:
             result = await api.publish(rest)
             assert result.refusal is None
-            rest = rest[result.accepted :]
+            _, rest = divided(rest, result.accepted)
         assert [int(one.metadata["ce-id"]) for one in server.published] == list(range(1, 21))
         assert api.publish_mode == "stream"
 
@@ -431,14 +457,14 @@ class Keeper:
         self.accepted_ids: list[int] = []
         self.refused_ids: list[int] = []
 
-    def accepted(self, events: Sequence[Event]) -> None:
-        self.accepted_ids += [event.tag for event in events]
+    def accepted(self, events: Sequence[Parcel]) -> None:
+        self.accepted_ids += [int(one.metadata["ce-id"]) for one in each_event(events)]
 
     def refused(self, event: Event, refusal: Refusal) -> bool:
-        self.refused_ids.append(event.tag)
+        self.refused_ids.append(int(event.metadata["ce-id"]))
         return False
 
-    def discarded(self, events: Sequence[Event]) -> None:
+    def discarded(self, events: Sequence[Parcel]) -> None:
         raise AssertionError
 
 
@@ -469,7 +495,11 @@ async def test_whatever_goes_wrong_every_feed_arrives_in_order(seed: int) -> Non
                     for which, feed in enumerate(feeds):
                         bad = number % 97 == 0 and which == 1
                         [one] = events(REFUSED if bad else f"a.f{which}", [b"x"], first=number)
-                        feed.push(one)
+                        # The third has runs of ten in place of the first of ten single ones.
+                        if which < 2:
+                            feed.push(one)
+                        elif number % 10 == 1:
+                            feed.push(run("a.f2", [b"x"] * 10, first=number))
                 clock.advance(0.5)
                 await asyncio.sleep(0)
             running.cancel()

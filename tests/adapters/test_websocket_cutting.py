@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,8 +18,9 @@ from websocketmanager.adapters.websocket.cutting import (
     cut_plain,
     frame_length,
     is_utf8,
+    payloads_of,
 )
-from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.model import Burst, Kind, Message
 
 LIMIT = 70_000
 FAR = 1 << 30
@@ -37,16 +40,32 @@ def spelled(message: Message) -> bytes:
     return frame(TEXT if message.kind is Kind.TEXT else BINARY, message.data)
 
 
+def apart(bursts: list[Burst]) -> list[Message]:
+    """Returns the messages one by one; bursts are not empty, and no two of a kind adjoin."""
+    assert all(burst.payloads for burst in bursts)
+    assert all(one.kind is not other.kind for one, other in pairwise(bursts))
+    return [Message(burst.kind, data) for burst in bursts for data in burst.payloads]
+
+
 def cut(
-    data: bytes, at: int = 0, *, stop: int = FAR, limit: int = LIMIT
+    data: bytes,
+    at: int = 0,
+    *,
+    stop: int = FAR,
+    limit: int = LIMIT,
+    before: list[Burst] | None = None,
 ) -> tuple[int, list[Message]]:
-    """Cuts by both ways, which must agree."""
-    messages: list[Message] = []
-    end = cut_plain(data, at, stop=stop, limit=limit, into=messages)
+    """Cuts by both ways, which must agree, behind what was cut before."""
+    bursts = deepcopy(before or [])
+    end, count = cut_plain(data, at, stop=stop, limit=limit, into=bursts)
+    messages = apart(bursts)
+    assert count == len(messages) - len(apart(before or []))
     if stop >= len(data):
-        others: list[Message] = []
-        assert end == cut_packed(data, at, room=FAR, limit=limit, into=others, unpack=upper)
-        assert others == messages
+        others = deepcopy(before or [])
+        ended, room = cut_packed(data, at, room=FAR, limit=limit, into=others, unpack=upper)
+        assert (ended, others) == (end, bursts)
+        cut_ones = messages[len(messages) - count :]
+        assert room == FAR - sum(len(one.data) + MESSAGE_OVERHEAD_BYTES for one in cut_ones)
     return end, messages
 
 
@@ -85,6 +104,7 @@ def test_no_frame_behind_the_stop_is_begun(messages: list[Message], stop: int) -
 NOT_PLAIN = {
     "a fragment's beginning": frame(TEXT, b"x", fin=False),
     "a continuation": frame(CONT, b"x"),
+    "a continuation that goes on": frame(CONT, b"x", fin=False),
     "ping": frame(PING, b"x"),
     "pong": frame(PONG, b"x"),
     "close": frame(CLOSE, b"\x03\xe8"),
@@ -121,38 +141,47 @@ def test_a_length_in_more_bytes_than_it_needs() -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_text_that_is_not_utf8_raises_behind_the_good_ones(packed: bool) -> None:
     data = frame(BINARY, b"\xff") + frame(TEXT, "ü".encode()) + frame(TEXT, b"\xff")
-    messages: list[Message] = []
+    bursts: list[Burst] = []
     way = partial(cut_packed, room=FAR, unpack=upper) if packed else partial(cut_plain, stop=FAR)
     with pytest.raises(UnicodeDecodeError):
-        way(data, 0, limit=LIMIT, into=messages)
-    assert messages == [Message(Kind.BINARY, b"\xff"), Message(Kind.TEXT, "ü".encode())]
+        way(data, 0, limit=LIMIT, into=bursts)
+    assert apart(bursts) == [Message(Kind.BINARY, b"\xff"), Message(Kind.TEXT, "ü".encode())]
 
 
 def test_packed_messages_are_unpacked_only_where_that_was_agreed_on() -> None:
     data = frame(TEXT, b"a", rsv=4) + frame(BINARY, b"b") + frame(BINARY, b"c", rsv=4)
-    messages: list[Message] = []
-    assert cut_plain(data, 0, stop=FAR, limit=LIMIT, into=messages) == 0
-    assert cut_packed(data, 0, room=FAR, limit=LIMIT, into=messages, unpack=upper) == len(data)
-    assert messages == [
-        Message(Kind.TEXT, b"A"),
-        Message(Kind.BINARY, b"b"),
-        Message(Kind.BINARY, b"C"),
-    ]
+    bursts: list[Burst] = []
+    assert cut_plain(data, 0, stop=FAR, limit=LIMIT, into=bursts) == (0, 0)
+    assert bursts == []
+    end, room = cut_packed(data, 0, room=1000, limit=LIMIT, into=bursts, unpack=upper)
+    assert (end, room) == (len(data), 1000 - 3 * (1 + MESSAGE_OVERHEAD_BYTES))
+    assert bursts == [Burst(Kind.TEXT, [b"A"]), Burst(Kind.BINARY, [b"b", b"C"])]
 
 
 def test_unpacking_ends_with_the_message_that_goes_beyond_the_room() -> None:
     data = frame(BINARY, b"a", rsv=4) * 10
-    messages: list[Message] = []
+    bursts: list[Burst] = []
     grown = 10_000
-    end = cut_packed(
+    end, room = cut_packed(
         data,
         0,
         room=2 * (grown + MESSAGE_OVERHEAD_BYTES),
         limit=LIMIT,
-        into=messages,
+        into=bursts,
         unpack=lambda packed, limit: packed * grown,
     )
-    assert (end, len(messages)) == (9, 3)
+    assert (end, room, len(apart(bursts))) == (9, -grown - MESSAGE_OVERHEAD_BYTES, 3)
+
+
+@given(st.lists(MESSAGES, max_size=4), st.lists(MESSAGES, max_size=4))
+def test_what_is_cut_continues_the_burst_that_is_there(
+    before: list[Message], messages: list[Message]
+) -> None:
+    there: list[Burst] = []
+    for message in before:
+        payloads_of(message.kind, there).append(message.data)
+    data = b"".join(map(spelled, messages))
+    assert cut(data, before=there) == (len(data), before + messages)
 
 
 @given(st.integers(0, 2**16), st.booleans(), st.sampled_from([0, 126, 127]))
@@ -172,14 +201,3 @@ def test_a_frames_length_is_known_when_its_header_is_whole(
 @given(st.binary(max_size=6))
 def test_utf8_is_what_python_decodes(data: bytes) -> None:
     assert is_utf8(data) == (data.decode(errors="replace").encode() == data)
-
-
-def test_a_cut_message_is_like_any_other() -> None:
-    """It is made past the constructor of its frozen class."""
-    _, [message] = cut(frame(TEXT, b"x"))
-    assert message == Message(Kind.TEXT, b"x")
-    assert hash(message) == hash(Message(Kind.TEXT, b"x"))
-    assert repr(message) == repr(Message(Kind.TEXT, b"x"))
-    assert type(message.data) is bytes
-    with pytest.raises(AttributeError):
-        message.data = b""  # type: ignore[misc] # that it is frozen is what is tested

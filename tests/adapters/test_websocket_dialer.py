@@ -452,8 +452,9 @@ def test_the_library_would_accept_what_we_refuse() -> None:
 def test_the_targets_bounds_reach_the_library() -> None:
     async def build() -> None:
         from websocketmanager.adapters.websocket.connection import Connection
+        from websocketmanager.adapters.websocket.gathering import Gathering
 
-        connection = Connection(DialTarget("ws://h/", 1.0, 2.0, 3), ManualClock())
+        connection = Connection(DialTarget("ws://h/", 1.0, 2.0, 3), ManualClock(), Gathering())
         assert connection.protocol.max_message_size == 3
         assert connection.close_timeout == 2.0
         assert connection.ping_interval is None

@@ -334,7 +334,9 @@ def compare(seed: int) -> Told:
     # A bound that is reached often, or never.
     bounded = dice.random() < 0.5
     most = dice.choice((0, 100, 2000)) if bounded else 1 << 40
-    driven = Compared(dialled, ReadBudget(most=1 << 40, most_each=most))
+    # A receiver that takes all there is, or is soon full.
+    takes = dice.choice((1, 2, 10, 1 << 62)) if bounded else 1 << 62
+    driven = Compared(dialled, ReadBudget(most=1 << 40, most_each=most), most=takes)
     reference = Reference(dialled, driven.protocol.key)
     stream = Stream(
         dice,
@@ -352,7 +354,7 @@ def compare(seed: int) -> Told:
         driven.feed(piece)
         if number == close_at and driven.protocol.state is State.OPEN:
             while driven.transport.paused:
-                driven.take()
+                driven.take(takes)
             reference.close(1000)
             driven.close(1000)
         if not bounded:

@@ -1,4 +1,4 @@
-"""The driver's own promises: lists of messages, pausing by bytes, waking, masks."""
+"""The driver's own promises: messages in the turn that brings them, pausing by bytes, masks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from websockets.exceptions import InvalidMessage
 from websockets.protocol import State
 
 from tests.kit.clock import ManualClock
-from tests.kit.driven import Driven, Transport, answer_to, unmasked
+from tests.kit.driven import Driven, Transport, answer_to, driver_connection, unmasked
 from tests.kit.opening import failure_of, target
 from tests.kit.raw_peer import BINARY, CLOSE, PING, PONG, TEXT, frame
+from tests.kit.receiving import Basket, recv_some
 from websocketmanager.adapters.websocket.budget import MAX_UNREAD_BYTES, ReadBudget
 from websocketmanager.adapters.websocket.driver import DriverSession
-from websocketmanager.adapters.websocket.protocol import DriverConnection
 from websocketmanager.adapters.websocket.reading import NOT_UTF8
 from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import Kind, Message
@@ -58,12 +58,13 @@ async def begun(awaitable: Awaitable[object]) -> asyncio.Future[object]:
 async def test_all_that_came_is_taken_at_once_and_by_one_in_turn() -> None:
     driven, session = opened()
     driven.feed(spelled(1, 2) + frame(PING, b"") + spelled(3))
-    assert await session.recv_many() == texts(1, 2, 3)
+    assert await recv_some(session) == texts(1, 2, 3)
     driven.feed(spelled(4, 5, 6))
     assert [await session.recv()] == texts(4)
     driven.feed(spelled(7))
-    assert await session.recv_many() == texts(5, 6)
-    assert await session.recv_many() == texts(7)
+    basket = Basket(3)
+    await session.recv_into(basket)
+    assert basket.messages == texts(5, 6, 7)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5])
@@ -75,12 +76,12 @@ async def test_the_second_part_of_a_header_is_not_taken_for_a_frame(cut: int) ->
     assert data[2:5] == b"\x81\x01x"
     driven.feed(data[:cut])
     driven.feed(data[cut:] + spelled(1))
-    assert await session.recv_many() == [message, *texts(1)]
+    assert [await session.recv(), await session.recv()] == [message, *texts(1)]
 
 
 async def test_who_waits_is_woken_by_a_message_and_by_nothing_less() -> None:
     driven, session = opened()
-    waiting = await begun(session.recv_many())
+    waiting = await begun(recv_some(session))
     data = spelled(1)
     driven.feed(frame(PONG, b"") + data[:2])
     await asyncio.wait([waiting], timeout=0)
@@ -89,14 +90,90 @@ async def test_who_waits_is_woken_by_a_message_and_by_nothing_less() -> None:
     assert await waiting == texts(1, 2)
 
 
-async def test_cancelling_in_the_turn_that_brings_a_message_loses_none() -> None:
+@pytest.mark.parametrize("cancelled_first", [False, True])
+async def test_cancelling_in_the_turn_that_brings_messages_loses_none(
+    cancelled_first: bool,
+) -> None:
     driven, session = opened()
-    waiting = await begun(session.recv_many())
+    basket = Basket()
+    waiting = await begun(session.recv_into(basket))
+    if cancelled_first:
+        waiting.cancel()  # the task does not know yet
+    driven.feed(spelled(1, 2))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert basket.messages == ([] if cancelled_first else texts(1, 2))
+    driven.feed(spelled(3))
+    basket.most = 3
+    await session.recv_into(basket)
+    assert basket.messages == texts(1, 2, 3)
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+async def test_cancelling_recv_in_the_turn_that_brings_messages_loses_none(
+    cancelled_first: bool,
+) -> None:
+    driven, session = opened()
+    waiting = await begun(session.recv())
+    if cancelled_first:
+        waiting.cancel()
+    driven.feed(spelled(1, 2))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert [await session.recv(), *await recv_some(session)] == texts(1, 2)
+
+
+async def test_messages_are_given_in_the_very_turn_that_brings_them() -> None:
+    driven, session = opened()
+    basket = Basket(4)
+    waiting = await begun(session.recv_into(basket))
+    driven.feed(spelled(1) + frame(BINARY, b"b") + frame(PING, b""))
+    assert basket.messages == [*texts(1), Message(Kind.BINARY, b"b")]
+    driven.feed(spelled(2, 3, 4))
+    assert basket.messages == [*texts(1), Message(Kind.BINARY, b"b"), *texts(2, 3)]
+    await waiting
+    assert await session.recv() == texts(4)[0]
+
+
+async def test_what_comes_while_a_full_receiver_s_caller_has_not_run_yet_stays() -> None:
+    driven, session = opened()
+    basket = Basket(1)
+    waiting = await begun(session.recv_into(basket))
+    driven.feed(spelled(1))
+    driven.feed(spelled(2, 3))  # the caller of the first has not been woken
+    assert basket.messages == texts(1)
+    await waiting
+    assert [await session.recv(), await session.recv()] == texts(2, 3)
+
+
+async def test_what_a_receiver_raises_is_raised_and_takes_no_message_along() -> None:
+    driven, session = opened()
+    basket = Basket()
+    basket.error = LookupError("scripted")
+    waiting = await begun(session.recv_into(basket))
+    driven.feed(spelled(1, 2))
+    with pytest.raises(LookupError, match="scripted"):
+        await waiting
+    with pytest.raises(LookupError, match="scripted"):
+        await session.recv_into(basket)
+    driven.feed(spelled(3))
+    basket.error, basket.most = None, 3
+    await session.recv_into(basket)
+    assert basket.messages == texts(1, 2, 3)
+
+
+async def test_what_a_receiver_raises_once_its_caller_is_cancelled_bothers_nobody() -> None:
+    driven, session = opened()
+    basket = Basket()
+    basket.error = LookupError("scripted")
+    waiting = await begun(session.recv_into(basket))
     driven.feed(spelled(1))
     waiting.cancel()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    assert await session.recv_many() == texts(1)
+    assert await session.recv() == texts(1)[0]
 
 
 async def test_the_end_is_told_behind_the_last_message_and_to_whoever_waits() -> None:
@@ -104,8 +181,8 @@ async def test_the_end_is_told_behind_the_last_message_and_to_whoever_waits() ->
     waiting = await begun(failure_of(session.ping()))
     driven.feed(spelled(1) + frame(CLOSE, b"\x03\xe9"))
     driven.connection.connection_lost(None)
-    assert await session.recv_many() == texts(1)
-    failure = await failure_of(session.recv_many())
+    assert await recv_some(session) == texts(1)
+    failure = await failure_of(session.recv_into(Basket()))
     assert (failure.kind, failure.close_code) == (FailureKind.PEER_CLOSED, 1001)
     assert await waiting == failure
     assert await failure_of(session.recv()) == failure
@@ -132,21 +209,43 @@ async def test_reading_pauses_when_nobody_takes_and_goes_on_when_somebody_does()
         if driven.paused():
             break
         driven.feed(data)
-    assert MAX_UNREAD_BYTES < len(await session.recv_many()) * 60_200 < MAX_UNREAD_BYTES + 120_000
+    assert MAX_UNREAD_BYTES < len(await recv_some(session)) * 60_200 < MAX_UNREAD_BYTES + 120_000
+    assert driven.paused(), "who took them is full"
+    waiting = await begun(session.recv_into(Basket()))
     assert not driven.paused()
+    waiting.cancel()
 
 
-async def test_a_read_beyond_the_bound_is_handed_over_in_portions() -> None:
+async def test_a_full_receiver_leaves_the_peer_held_back() -> None:
+    driven, session = opened(ReadBudget(most_each=0))
+    basket = Basket(2)
+    reading = asyncio.ensure_future(session.recv_into(basket))
+    await asyncio.wait([reading], timeout=0)
+    driven.feed(spelled(1, 2, 3))
+    assert driven.paused()
+    await reading
+    await session.recv_into(basket)
+    assert (basket.messages, driven.paused()) == (texts(1, 2), True)
+    basket.most = 3
+    await session.recv_into(basket)
+    assert basket.messages == texts(1, 2, 3)
+    waiting = await begun(session.recv_into(Basket()))
+    assert not driven.paused()
+    waiting.cancel()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_read_beyond_the_bound_is_handed_over_in_portions(waits: bool) -> None:
     driven, session = opened(ReadBudget(most_each=50_000))
     numbers = range(20_000)
+    basket = Basket(20_000)
+    reading = asyncio.ensure_future(session.recv_into(basket))
+    if waits:
+        await asyncio.wait([reading], timeout=0)
     driven.feed(spelled(*numbers))
-    received: list[Message] = []
-    while driven.paused():
-        portion = await session.recv_many()
-        assert len(portion) < 6000
-        received += portion
-    received += driven.connection.take()
-    assert received == texts(*numbers)
+    await reading
+    assert basket.messages == texts(*numbers)
+    assert max(basket.portions) < 6000
 
 
 async def test_what_still_comes_while_reading_is_paused_stays_in_order() -> None:
@@ -165,12 +264,10 @@ async def test_small_packed_frames_do_not_become_a_flood() -> None:
     packer = zlib.compressobj(wbits=-15)
     packed = (packer.compress(bytes(500_000)) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
     driven.feed(frame(BINARY, packed, rsv=4) * 100)
-    count = 0
     while driven.paused():
-        portion = driven.connection.take()
-        assert 1 <= len(portion) <= 3
-        count += len(portion)
-    assert count + len(driven.connection.take()) == 100
+        driven.take()
+    assert len(driven.messages) == sum(driven.portions) == 100
+    assert max(driven.portions) <= 3
 
 
 async def test_connections_share_a_budget() -> None:
@@ -181,7 +278,7 @@ async def test_connections_share_a_budget() -> None:
     first.feed(frame(BINARY, bytes(20_000)))
     second.feed(spelled(2))
     assert second.paused()
-    assert first.connection.take()
+    assert first.take()
     second.take()
     assert not second.paused()
     second.feed(spelled(3))
@@ -195,7 +292,7 @@ async def test_the_budget_forgets_what_an_ended_connection_held() -> None:
     assert budget.used > 0
     driven.connection.connection_lost(None)
     assert budget.used == 0
-    assert await session.recv_many() == texts(1, 2)
+    assert await recv_some(session) == texts(1, 2)
     assert budget.used == 0
 
 
@@ -208,7 +305,7 @@ async def test_a_close_of_ours_reads_on_whatever_is_unread() -> None:
     assert driven.protocol.close_rcvd is not None
     driven.connection.connection_lost(None)
     await closing
-    assert await session.recv_many() == texts(*range(20_000))
+    assert await recv_some(session) == texts(*range(20_000))
 
 
 async def test_a_fault_reads_on_as_well() -> None:
@@ -284,7 +381,7 @@ async def test_nothing_behind_a_refused_message_counts_though_this_side_closed()
     driven, _ = opened()
     driven.close(1000)
     driven.feed(spelled(1) + frame(TEXT, b"\xff") + frame(PING, b"x") + frame(3) + spelled(2))
-    assert driven.connection.take() == texts(1)
+    assert driven.take() == texts(1)
     assert list(unmasked(driven.transport.written)) == [(0x88, b"\x03\xe8")]
     assert driven.connection.refusal is NOT_UTF8
     assert driven.connection.fault is None
@@ -302,7 +399,7 @@ async def test_nothing_is_left_in_the_loop_behind_an_end() -> None:
 
 
 async def test_a_peer_that_speaks_before_it_is_asked() -> None:
-    connection = DriverConnection(TARGET, ManualClock(), ReadBudget())
+    connection = driver_connection(TARGET)
     connection.connection_made(Transport())
     connection.data_received(b"SSH-2.0-OpenSSH_9.6\r\n")
     async with asyncio.timeout(5):
@@ -312,7 +409,7 @@ async def test_a_peer_that_speaks_before_it_is_asked() -> None:
 
 
 async def test_a_peer_that_is_gone_before_it_is_asked() -> None:
-    connection = DriverConnection(TARGET, ManualClock(), ReadBudget())
+    connection = driver_connection(TARGET)
     connection.connection_made(Transport())
     connection.connection_lost(None)
     async with asyncio.timeout(5):
@@ -327,5 +424,5 @@ async def test_an_answer_with_frames_and_the_end_behind_it_opens() -> None:
     driven.feed(answer_to(driven.protocol.key) + spelled(1) + frame(CLOSE, b"\x03\xe8"))
     async with asyncio.timeout(5):
         await opening
-    assert driven.connection.take() == texts(1)
+    assert driven.take() == texts(1)
     assert driven.protocol.state is State.CLOSING

@@ -17,6 +17,7 @@ from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
 from websocketmanager.domain.envelope import (
     Event,
     MessageEvent,
+    MessageRun,
     StreamIdentity,
     message_event,
     message_route,
@@ -47,6 +48,13 @@ def made(*, apart: float = 0.0) -> list[MessageEvent]:
     ]
 
 
+def made_as_run() -> list[MessageRun]:
+    """Returns the same as the pump makes of what arrived together."""
+    payloads = [_MESSAGE.data] * _COUNT
+    size = sum(map(len, payloads))
+    return [MessageRun(_ROUTE, payloads, _MESSAGE.kind, 3, 1_000_000, 1_700_000_100.25, size)]
+
+
 def made_by_function() -> list[Event]:
     return [
         message_event(
@@ -75,7 +83,12 @@ def contenders() -> Mapping[str, Callable[[], object]]:
     ours, _ = encoder.batch(together, 0, _PLENTY)
     same = pb.PublishEventsRequest.FromString
     assert same(ours) == same(as_objects(together)), "the bytes are not those of the classes"
+    run = made_as_run()
+    assert encoder.batch(run, 0, _PLENTY)[0] == ours, "a run is its events"
     return {
+        "run": lambda: encoder.batch(run, 0, _PLENTY),
+        "requests of a run": lambda: encoder.requests(run),
+        "making a run": made_as_run,
         "objects": lambda: as_objects(together),
         "batch": lambda: encoder.batch(together, 0, _PLENTY),
         "batch, a time each": lambda: encoder.batch(apart, 0, _PLENTY),

@@ -30,16 +30,17 @@ from websocketmanager.adapters.system import SystemClock, SystemDice
 from websocketmanager.adapters.virtufin_api import ApiSettings, VirtufinApi
 from websocketmanager.domain.envelope import StreamIdentity
 from websocketmanager.domain.facts import Fact
-from websocketmanager.domain.model import Format, Kind, Message, Topic
+from websocketmanager.domain.model import Format, Kind, Topic
 from websocketmanager.embedded.server import running_embedded_api
 from websocketmanager.embedded.sink import DirectEventSink
 from websocketmanager.ports import EventSink
+from websocketmanager.service.budget import Budget
 from websocketmanager.service.lane import Lane
-from websocketmanager.service.pump import Budget, Pump
+from websocketmanager.service.pump import Pump
 
 _WAYS = ("unary", "batch", "stream", "direct")
 _TOPIC = Topic("websocketmanager.bench")
-_MESSAGE = Message(Kind.TEXT, b'{"e":"trade","s":"BTCUSDT","n":' + b"7" * 168 + b"}")
+_DATA = b'{"e":"trade","s":"BTCUSDT","n":' + b"7" * 168 + b"}"
 #: Unary calls are that much slower that fewer of them tell as much.
 _UNARY_SHARE = 40
 _BURST = 100
@@ -202,10 +203,7 @@ async def _feed(pumps: list[Pump], count: int) -> None:
     left = count
     while left:
         for pump in pumps:
-            at = clock.now()
-            for _ in range(min(_BURST, left)):
-                pump.accept(_MESSAGE, at)
-            left -= min(_BURST, left)
+            left -= pump.accept_run(Kind.TEXT, [_DATA] * min(_BURST, left), clock.now())
             if pump.full:
                 await pump.wait_room()
         await asyncio.sleep(0)

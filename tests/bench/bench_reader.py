@@ -35,6 +35,7 @@ from websocketmanager.adapters.system import SystemClock
 from websocketmanager.adapters.websocket import WebSocketDialer
 from websocketmanager.adapters.websocket.dialer import Engine
 from websocketmanager.adapters.websocket.handshake import protocol_for, request_for
+from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.options import Compression
 from websocketmanager.ports import DialTarget
 
@@ -110,17 +111,33 @@ def serve(pipe: multiprocessing.connection.Connection) -> None:
 # --- the readers ----------------------------------------------------------------------------------
 
 
+class Counter:
+    """`ports.Receiver` that counts messages until there are enough."""
+
+    def __init__(self, enough: int) -> None:
+        self.count = 0
+        self._enough = enough
+
+    @property
+    def full(self) -> bool:
+        return self.count >= self._enough
+
+    def take(self, kind: Kind, payloads: list[bytes]) -> int:
+        self.count += len(payloads)
+        return len(payloads)
+
+
 async def through_an_engine(engine: Engine, dialled: DialTarget, count: int) -> float:
     """Returns the CPU seconds that `count` messages took."""
     dialer = WebSocketDialer(LOOPBACK, SystemClock(), tls=client_context(), engine=engine)
     socket = await dialer.dial(dialled)
-    await socket.recv_many()
-    begun, left = time.process_time(), count
-    while left > 0:
-        left -= len(await socket.recv_many())
+    await socket.recv_into(Counter(1))
+    counter = Counter(count)
+    begun = time.process_time()
+    await socket.recv_into(counter)
     taken = time.process_time() - begun
     socket.abort()
-    return taken * count / (count - left)
+    return taken * count / counter.count
 
 
 class BareCore(asyncio.Protocol):
@@ -207,7 +224,7 @@ def idle(
 
         async def one() -> object:
             socket = await dialer.dial(target(url + "idle"))
-            await socket.recv_many()
+            await socket.recv()
             return socket
 
         kept = [await one() for _ in range(20)]

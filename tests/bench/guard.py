@@ -2,7 +2,7 @@
 
     python -m tests.bench.guard
 
-The path is the service's own: `Pump.accept_many`, lane, encoder; socket and API are left out.
+The path is the service's own: `Pump.accept_run`, lane, encoder; socket and API are left out.
 Two measures. *Bytecodes* per message are counted, and come out the same each time; they see every
 line of Python that is added, and nothing of what C does. The *ratio* of processor time to a loop
 in this process that does about the least there is to do (one small object, one queue, one join)
@@ -25,12 +25,13 @@ from tests.bench.programs import say
 from tests.kit.clock import START, ManualClock, ScriptedDice
 from tests.kit.journal import RecordingJournal
 from websocketmanager.adapters.memory import MemoryEventSink
-from websocketmanager.domain.envelope import Event, StreamIdentity
-from websocketmanager.domain.model import Format, Kind, Message, Topic
+from websocketmanager.domain.envelope import Parcel, StreamIdentity
+from websocketmanager.domain.model import Format, Kind, Topic
 from websocketmanager.domain.wire import EventEncoder
 from websocketmanager.ports import PublishResult
+from websocketmanager.service.budget import Budget
 from websocketmanager.service.lane import Lane
-from websocketmanager.service.pump import Budget, Pump
+from websocketmanager.service.pump import Pump
 
 #: Messages that one wake-up of a reader brings.
 _BURST = 64
@@ -46,7 +47,7 @@ class EncodingSink(MemoryEventSink):
         self._encoder = EventEncoder("pubsub")
         self.size = 0
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """Accepts all that fits in one batch."""
         body, count = self._encoder.batch(events, 0, _BATCH_BYTES)
         self.size += len(body)
@@ -60,12 +61,12 @@ async def run_path(messages: int, pumps: int = 1, sink: MemoryEventSink | None =
     lane = Lane(sink, clock, ScriptedDice(), RecordingJournal())
     ways = [_open_pump(lane, clock, number) for number in range(1, pumps + 1)]
     running = asyncio.create_task(lane.run())
-    arrived = [Message(Kind.TEXT, _DATA)] * _BURST
+    arrived = [_DATA] * _BURST
     try:
         for burst in range(messages // _BURST):
             at = START + burst * 1e-3
             for pump in ways:
-                assert pump.accept_many(arrived, 0, at) == _BURST
+                assert pump.accept_run(Kind.TEXT, arrived, at) == _BURST
             await lane.wait_drained()
     finally:
         running.cancel()
@@ -76,9 +77,9 @@ async def run_accept(messages: int) -> None:
     """Takes messages as far as the queue, where they stay."""
     lane = Lane(EncodingSink(), ManualClock(), ScriptedDice(), RecordingJournal())
     pump = _open_pump(lane, ManualClock(), 1)
-    arrived = [Message(Kind.TEXT, _DATA)] * _BURST
+    arrived = [_DATA] * _BURST
     for _ in range(messages // _BURST):
-        pump.accept_many(arrived, 0, START)
+        pump.accept_run(Kind.TEXT, arrived, START)
 
 
 def _open_pump(lane: Lane, clock: ManualClock, number: int) -> Pump:

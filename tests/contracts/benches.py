@@ -38,10 +38,15 @@ Received = tuple[str, bytes, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class SinkBench:
-    """A sink, and `received(count)`: what then arrived on TOPIC, in order."""
+    """A sink, and `received(count)`: what then arrived on TOPIC, in order.
+
+    Attributes:
+        too_large: bytes of data that it refuses; 0 where it refuses none.
+    """
 
     sink: EventSink
     received: Callable[[int], Awaitable[list[Received]]]
+    too_large: int = 5_000_000
 
 
 def embedded_api() -> AbstractAsyncContextManager[EmbeddedApi]:
@@ -81,7 +86,7 @@ async def memory_sink() -> AsyncIterator[SinkBench]:
         events = [event for event in sink.events if event.route.topic == TOPIC][:count]
         return [(event.route.topic, event.data, event.metadata) for event in events]
 
-    yield SinkBench(sink, received)
+    yield SinkBench(sink, received, too_large=0)
 
 
 @asynccontextmanager

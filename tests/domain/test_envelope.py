@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.builders import event, run
 from websocketmanager.domain import envelope
-from websocketmanager.domain.envelope import StreamIdentity
+from websocketmanager.domain.envelope import (
+    Event,
+    MessageRun,
+    Parcel,
+    StreamIdentity,
+    count_events,
+    divided,
+    each_event,
+)
 from websocketmanager.domain.model import Format, Kind, Message, Topic
 
 IDENTITY = StreamIdentity(
@@ -163,3 +172,86 @@ def test_a_message_s_own_metadata_is_worked_out_on_request() -> None:
     }
     assert (event.tag, envelope.event_time(event)) == (2, 0.5)
     assert event != envelope.MessageEvent(route, b"x", "text/plain", 2, 7, 0.5)
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+#: Single events, and runs of so many messages.
+PARCELS = st.lists(
+    st.none() | st.lists(st.binary(max_size=4), min_size=1, max_size=6), max_size=8
+).map(lambda shapes: [event(data=b"single") if one is None else run("a.b", one) for one in shapes])
+
+
+def told(several: list[Event]) -> list[tuple[bytes, dict[str, str], int, bool]]:
+    """Returns all that there is to know of each."""
+    return [(one.data, one.metadata, one.tag, one.route.is_message) for one in several]
+
+
+def test_a_run_is_its_messages() -> None:
+    route = envelope.message_route(IDENTITY, TOPIC)
+    payloads = [b"a", b"", b"bcd"]
+    run_of_three = MessageRun(route, payloads, "text/plain", 3, 41, AT, 4)
+
+    assert (run_of_three.count, run_of_three.size) == (3, 4)
+    assert (run_of_three.tag, envelope.event_time(run_of_three)) == (3, AT)
+    assert told(run_of_three.events()) == told(
+        [
+            envelope.message_event(
+                route,
+                IDENTITY,
+                Message(Kind.TEXT, data),
+                sequence=41 + place,
+                received_at=AT,
+                format=Format.RAW,
+            )
+            for place, data in enumerate(payloads)
+        ]
+    )
+    assert repr(run_of_three) == "<MessageRun on marketdata.ticks 41 to 43>"
+
+
+def test_a_single_event_counts_one_and_weighs_its_data() -> None:
+    one = event(data=b"four")
+    assert (one.count, one.size) == (1, 4)
+
+
+@given(st.lists(st.binary(max_size=4), min_size=1, max_size=12), st.data())
+def test_a_part_of_a_run_is_those_messages(payloads: list[bytes], draw: st.DataObject) -> None:
+    whole = run("a.b", payloads, first=998)
+    start = draw.draw(st.integers(0, whole.count - 1))
+    stop = draw.draw(st.integers(start + 1, whole.count))
+    part = whole.part(start, stop)
+    assert told(part.events()) == told(whole.events()[start:stop])
+    assert (part.count, part.size) == (stop - start, sum(map(len, payloads[start:stop])))
+    assert part.route is whole.route
+
+
+@given(PARCELS)
+def test_events_are_counted_and_told_apart_in_order(parcels: list[Parcel]) -> None:
+    apart = each_event(parcels)
+    assert count_events(parcels) == len(apart)
+    assert sum(one.size for one in parcels) == sum(one.size for one in apart)
+    expected = [
+        e for one in parcels for e in (one.events() if isinstance(one, MessageRun) else [one])
+    ]
+    assert told(apart) == told(expected)
+    assert [one for one in parcels if isinstance(one, Event)] == [
+        one for one in apart if any(one is parcel for parcel in parcels)
+    ], "single ones are themselves"
+
+
+@given(PARCELS, st.data())
+def test_what_is_divided_is_all_there_in_order(parcels: list[Parcel], draw: st.DataObject) -> None:
+    before, total = list(parcels), count_events(parcels)
+    count = draw.draw(st.integers(0, total + 2))
+    front, rest = divided(parcels, count)
+    assert count_events(front) == min(count, total)
+    assert told(each_event([*front, *rest])) == told(each_event(parcels))
+    assert parcels == before, "left as it was"
+    assert all(one.count for one in [*front, *rest]), "no run of none"
+    divides = len(front) + len(rest) - len(parcels)
+    assert divides in {0, 1}, "one run at most"
+    themselves = [one for one in [*front, *rest] if any(one is other for other in parcels)]
+    assert len(themselves) == len(parcels) - divides
+    for one in (front, rest):
+        assert sum(parcel.size for parcel in one) == sum(e.size for e in each_event(one))

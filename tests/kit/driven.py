@@ -3,19 +3,22 @@
 driven = Driven(target("ws://h/"))
 driven.open()                                 # the handshake's answer
 driven.connection.data_received(frame(TEXT, b"tick"))
-driven.connection.take()
-driven.transport.paused, list(unmasked(driven.transport.written))
+driven.take()
+driven.messages, driven.transport.paused, list(unmasked(driven.transport.written))
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from websockets.utils import accept_key
 
 from tests.kit.clock import ManualClock
+from tests.kit.receiving import Basket
 from websocketmanager.adapters.websocket.budget import ReadBudget
+from websocketmanager.adapters.websocket.gathering import Gathering
 from websocketmanager.adapters.websocket.handshake import request_for
 from websocketmanager.adapters.websocket.protocol import DriverConnection
 from websocketmanager.domain.model import Message
@@ -58,19 +61,41 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
+def driver_connection(
+    dialled: DialTarget, budget: ReadBudget | None = None, clock: Clock | None = None
+) -> DriverConnection:
+    """Returns a connection that nothing was sent on yet."""
+    return DriverConnection(dialled, clock or ManualClock(), budget or ReadBudget(), Gathering())
+
+
 class Driven:
-    """One connection that has sent its opening request; its messages are kept as they are taken."""
+    """One connection that has sent its opening request; its messages are kept as they are taken.
+
+    Attributes:
+        messages: what was taken so far.
+        portions: how many messages were offered each time.
+
+    Args:
+        most: how many messages `feed` takes at once while reading is paused.
+    """
 
     def __init__(
-        self, dialled: DialTarget, budget: ReadBudget | None = None, clock: Clock | None = None
+        self,
+        dialled: DialTarget,
+        budget: ReadBudget | None = None,
+        clock: Clock | None = None,
+        *,
+        most: int = 1 << 62,
     ) -> None:
-        self.connection = DriverConnection(dialled, clock or ManualClock(), budget or ReadBudget())
+        self._most = most
+        self.connection = driver_connection(dialled, budget, clock)
         self.protocol = self.connection.protocol
         self.transport = Transport()
         self.connection.connection_made(self.transport)
         self.protocol.send_request(request_for(self.protocol, dialled, "test"))
         self.protocol.data_to_send()
         self.messages: list[Message] = []
+        self.portions: list[int] = []
 
     def open(self, extension: str = "") -> None:
         """Gives the handshake's answer."""
@@ -79,16 +104,24 @@ class Driven:
     def feed(self, data: bytes) -> None:
         """Gives bytes as an event loop does: none while reading is paused."""
         while self.transport.paused:
-            self.take()
+            self.take(self._most)
         self.connection.data_received(data)
 
     def paused(self) -> bool:
         return self.transport.paused
 
-    def take(self) -> None:
-        taken = self.connection.take()
-        assert taken or not self.transport.paused, "paused, and nothing is there to take"
-        self.messages += taken
+    def take(self, most: int = 1 << 62) -> list[Message]:
+        """Takes what is there without waiting, as far as so many; returns it."""
+        basket = Basket(most)
+        reading = self.connection.read_into(basket)
+        with suppress(StopIteration):
+            reading.send(None)  # as far as to where it would wait
+        reading.close()
+        paused = self.transport.paused
+        assert basket.messages or not paused, "paused, and nothing is there to take"
+        self.messages += basket.messages
+        self.portions += basket.portions
+        return basket.messages
 
     def close(self, code: int) -> None:
         self.connection.start_close(code, "")

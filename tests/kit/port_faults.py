@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tests.kit.hold import Hold
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel
 from websocketmanager.ports import EventSink, PublishResult, StateStore, Versioned
 
 Result = TypeVar("Result")
@@ -136,7 +136,7 @@ class FaultyEventSink:
     def ordered(self) -> bool:
         return self._inner.ordered
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         async def act() -> PublishResult:
             scripted = self._faults.next_answer("publish")
             return scripted if scripted is not None else await self._inner.publish(events)

@@ -123,6 +123,7 @@ class ScriptedApi:
         values: key to (value, etag).
         published: every accepted event in order of acceptance.
         calls: every call that arrived, also those that then failed.
+        refused_topics, refused_data: what is refused for good of whatever comes.
         required_key: answers UNAUTHENTICATED to calls without this `x-api-key`.
         conflict_as_status: a stale etag answers OK with status CONFLICT instead of ABORTED.
         omit_status: success is told by an answer without status message.
@@ -138,6 +139,7 @@ class ScriptedApi:
         self.calls: list[Call] = []
         self.script: Script | None = None
         self.refused_topics: set[str] = set()
+        self.refused_data: set[bytes] = set()
         self.delay_seconds = 0.0
         self.required_key: str | None = None
         self.conflict_as_status = False
@@ -217,15 +219,18 @@ class ScriptedApi:
             )
         self._tell()
 
+    def _refuses(self, request: pb.PublishRequest) -> bool:
+        return request.topic in self.refused_topics or request.data in self.refused_data
+
     async def _publish_event(self, request: pb.PublishRequest, context: _Context) -> Any:
-        if request.topic in self.refused_topics:
+        if self._refuses(request):
             await context.abort(StatusCode.INVALID_ARGUMENT, f"topic {request.topic} is refused")
         self._publish(request)
         return pb.PublishResponse(status=self._ok())
 
     async def _publish_events(self, request: Any, context: _Context) -> Any:
         for index, event in enumerate(request.events):
-            if event.topic in self.refused_topics:
+            if self._refuses(event):
                 status = pb.StatusResponse(success=False, status="ERROR", message="topic refused")
                 return pb.PublishEventsResponse(published=index, status=status)
             self._publish(event)

@@ -18,7 +18,7 @@ from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.trial import Phase
 from websocketmanager.errors import AddressRefused
-from websocketmanager.ports import DialObserver, DialTarget
+from websocketmanager.ports import DialObserver, DialTarget, Receiver
 
 
 class ScriptedSocket:
@@ -100,10 +100,19 @@ class ScriptedSocket:
             await self._arrived.wait()
         return self._incoming.popleft()
 
-    async def recv_many(self) -> list[Message]:
-        messages = [await self.recv(), *self._incoming]
-        self._incoming.clear()
-        return messages
+    async def recv_into(self, receiver: Receiver) -> None:
+        while not receiver.full:
+            if not self._incoming:
+                self._incoming.appendleft(await self.recv())
+                continue  # it may have become full meanwhile
+            first = self._incoming[0]
+            payloads: list[bytes] = []
+            for message in self._incoming:
+                if message.kind is not first.kind:
+                    break
+                payloads.append(message.data)
+            for _ in range(receiver.take(first.kind, payloads)):
+                self._incoming.popleft()
 
     async def send(self, data: bytes, kind: Kind) -> None:
         if not self.takes_messages:

@@ -20,6 +20,8 @@ from websocketmanager.domain.envelope import (
     LIFECYCLE_TOPIC,
     LIFECYCLE_TYPE_PREFIX,
     Event,
+    Parcel,
+    each_event,
     lifecycle_event,
 )
 from websocketmanager.domain.facts import LifecycleEventsDropped, OwnershipLost, RecordSaveDelayed
@@ -646,28 +648,29 @@ class AnySink(MemoryEventSink):
         self.behaviours: list[str] = []
         self._store = store
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
+        apart = each_event(events)
         behaviour = self.behaviours.pop() if self.behaviours else "ok"
         await asyncio.sleep(0)
-        for event in events:
+        for event in apart:
             data = data_of(event)
             assert ("c1", event.tag, json.dumps(data)) in self._store.held, "published unsaved"
-        part = len(events) // 2
+        part = len(apart) // 2
         match behaviour:
             case "down":
                 raise DOWN
             case "down after":
-                self.events += events[:part]
+                self.events += apart[:part]
                 await asyncio.sleep(0)
                 raise DOWN
             case "part":
-                self.events += events[:part]
+                self.events += apart[:part]
                 return PublishResult(part)
             case "unsure":
                 return PublishResult(0, Refusal(definite=False, problem="scripted"))
-        self.events += events
+        self.events += apart
         await asyncio.sleep(0)
-        return PublishResult(len(events))
+        return PublishResult(len(apart))
 
 
 STORE = ["ok", "down", "down", "down after", "down after", "conflict", "conflict after"]

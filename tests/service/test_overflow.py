@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.kit.clock import START
 from tests.kit.quiet import wait_quiet
 from tests.service.test_pump import DOWN, A, B, Works, feed, full, identity, works
-from websocketmanager.domain.envelope import MESSAGE_TYPE, Event, event_place
+from websocketmanager.domain.envelope import MESSAGE_TYPE, Event, each_event, event_place
 from websocketmanager.domain.failure import FailureKind, SocketFailed
 from websocketmanager.domain.options import Overflow
 from websocketmanager.service.feeds import Batch, Feed
+from websocketmanager.service.meter import Meter
 from websocketmanager.service.pump import CONFLATING, DROPPING, PUBLISHING_BEHIND, Pump
 
 
@@ -60,8 +61,8 @@ async def held(policy: Overflow, **given: Any) -> AsyncIterator[tuple[Works, Pum
 
 
 def owners(batch: Batch) -> list[Feed]:
-    """Returns whose each event of a batch is."""
-    return [one for one, length in batch._runs for _ in range(length)]
+    """Returns whose each parcel of a batch is."""
+    return [one for one, length in batch._shares for _ in range(length)]
 
 
 def assert_told_truly(site: Works, pump: Pump) -> None:
@@ -137,7 +138,7 @@ async def test_markers_of_sessions_stay_and_gaps_do_not_reach_over_them() -> Non
         numbers = [event_place(e) for e in site.sink.events if is_message(e)]
         assert numbers == [(2, n) for n in range(dropped[1]["to_sequence"], 13)]
         site.sink.events.clear()
-        pump._dropped = pump._received = pump._published = pump.sequence = 0
+        pump._meter, pump.sequence = Meter(START), 0
 
 
 async def test_each_topic_has_its_own_gap() -> None:
@@ -359,4 +360,4 @@ def waiting(site: Works, pump: Pump) -> list[Event]:
         for event, one in zip(batch.events, owners(batch), strict=True)
         if one is pump._feed
     ]
-    return [*flying, *pump._feed.events]
+    return each_event([*flying, *pump._feed.events])

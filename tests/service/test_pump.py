@@ -19,12 +19,12 @@ from websocketmanager.domain.envelope import StreamIdentity
 from websocketmanager.domain.model import Format, Kind, Message, Topic
 from websocketmanager.errors import ApiUnavailable
 from websocketmanager.ports import PublishResult, Refusal
+from websocketmanager.service.budget import Budget
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.pump import (
     MESSAGE_REFUSED,
     PUBLISHING_BEHIND,
     TOPIC_REJECTED,
-    Budget,
     Pump,
 )
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import replace
 
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Event, Parcel, each_event
 from websocketmanager.domain.overflow import LogEntry, gap_of_entries
 from websocketmanager.domain.secrets import SecretValues
 from websocketmanager.errors import SecretMissing, StateConflict
@@ -98,14 +98,15 @@ class MemoryEventSink:
         """Whether calls that overlap keep their order: no call here ever waits for anything."""
         return self._ordered
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """Accepts events in order, stopping at the first on a refused topic."""
-        for index, event in enumerate(events):
+        apart = each_event(events)
+        for index, event in enumerate(apart):
             if event.route.topic in self.refused_topics:
                 refusal = Refusal(definite=True, problem=f"topic {event.route.topic} is refused")
                 return PublishResult(index, refusal)
             self.events.append(event)
-        return PublishResult(len(events))
+        return PublishResult(len(apart))
 
 
 class MemorySecrets:

@@ -27,9 +27,9 @@ class SilenceLimits:
         return bool(self.read_idle_seconds or self.first_data_seconds or self.data_age_seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signs:
-    """What was heard of a session.
+    """What was heard of a session; noted with every wake-up of its reader.
 
     Attributes:
         opened_at: when it was open.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from cloudevents.core.v1.event import CloudEvent
 
@@ -65,6 +65,7 @@ class Event:
 
     # Plain, and not a frozen dataclass, which takes three times as long to make.
     __slots__ = ("_variable", "data", "route", "tag")
+    count: ClassVar[int] = 1
 
     def __init__(self, route: Route, data: bytes, variable: Metadata, tag: int = 0) -> None:
         self.route = route
@@ -74,6 +75,11 @@ class Event:
 
     def __repr__(self) -> str:
         return f"<Event on {self.route.topic} {dict(self.variable)} {len(self.data)} bytes>"
+
+    @property
+    def size(self) -> int:
+        """Bytes of its data."""
+        return len(self.data)
 
     @property
     def variable(self) -> Metadata:
@@ -123,6 +129,112 @@ class MessageEvent(Event):
             ("ce-datacontenttype", self.content_type),
             ("ce-sequence", f"{self.sequence:0{SEQUENCE_DIGITS}d}"),
         )
+
+
+class MessageRun:
+    """Messages that arrived together, numbered one after the other: many events in one object.
+
+    What is done once for all of them is not done for each. Not to be changed.
+
+    Attributes:
+        route: of all.
+        payloads: one at least.
+        content_type: of all.
+        tag: their session.
+        first: sequence number of the first.
+        received_at: Unix seconds, of all.
+        size: bytes of all payloads.
+        count: how many there are.
+    """
+
+    __slots__ = (
+        "content_type",
+        "count",
+        "first",
+        "payloads",
+        "received_at",
+        "route",
+        "size",
+        "tag",
+    )
+
+    def __init__(  # noqa: PLR0917 - as MessageEvent
+        self,
+        route: Route,
+        payloads: Sequence[bytes],
+        content_type: str,
+        session: int,
+        first: int,
+        received_at: float,
+        size: int,
+    ) -> None:
+        self.route = route
+        self.payloads = payloads
+        self.content_type = content_type
+        self.tag = session
+        self.first = first
+        self.received_at = received_at
+        self.size = size
+        self.count = len(payloads)
+
+    def __repr__(self) -> str:
+        return f"<MessageRun on {self.route.topic} {self.first} to {self.first + self.count - 1}>"
+
+    def part(self, start: int, stop: int) -> MessageRun:
+        """Returns those from place `start` to before `stop`."""
+        some = self.payloads[start:stop]
+        return MessageRun(
+            self.route,
+            some,
+            self.content_type,
+            self.tag,
+            self.first + start,
+            self.received_at,
+            sum(map(len, some)),
+        )
+
+    def events(self) -> list[Event]:
+        """Returns them one by one."""
+        route, kind, session, at = self.route, self.content_type, self.tag, self.received_at
+        return [
+            MessageEvent(route, data, kind, session, sequence, at)
+            for sequence, data in enumerate(self.payloads, self.first)
+        ]
+
+
+#: What is queued and published as one thing, and counts as so many events.
+Parcel: TypeAlias = Event | MessageRun
+
+
+def count_events(parcels: Iterable[Parcel]) -> int:
+    """Returns how many events there are."""
+    return sum([parcel.count for parcel in parcels])  # a list: once per publish call
+
+
+def each_event(parcels: Iterable[Parcel]) -> list[Event]:
+    """Returns the events one by one."""
+    events: list[Event] = []
+    for parcel in parcels:
+        if isinstance(parcel, MessageRun):
+            events += parcel.events()
+        else:
+            events.append(parcel)
+    return events
+
+
+def divided(parcels: Sequence[Parcel], count: int) -> tuple[list[Parcel], list[Parcel]]:
+    """Returns the first `count` events and the others; a run is divided where it must be."""
+    place = 0
+    while count and place < len(parcels) and parcels[place].count <= count:
+        count -= parcels[place].count
+        place += 1
+    front, rest = list(parcels[:place]), list(parcels[place:])
+    if count and rest:
+        run = rest[0]
+        assert isinstance(run, MessageRun)  # noqa: S101 - one event counts one
+        front.append(run.part(0, count))
+        rest[0] = run.part(count, run.count)
+    return front, rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +371,9 @@ def timestamp(unix_seconds: float) -> str:
     return f"{_second(second)}{micros:06d}Z"
 
 
-def event_time(event: Event) -> float:
+def event_time(event: Parcel) -> float:
     """Returns the `ce-time` of an event as Unix seconds."""
-    if isinstance(event, MessageEvent):
+    if isinstance(event, MessageEvent | MessageRun):
         return event.received_at
     return datetime.fromisoformat(dict(event.variable)["ce-time"]).timestamp()
 

@@ -20,6 +20,7 @@ from websocketmanager.domain.options import (
 
 __all__ = [
     "BufferOptions",
+    "Burst",
     "Cause",
     "ConnectionDetail",
     "ConnectionId",
@@ -75,6 +76,19 @@ class Message:
 
     kind: Kind
     data: bytes
+
+
+@dataclass(slots=True)
+class Burst:
+    """Messages of one kind that came one after the other.
+
+    Attributes:
+        kind: of all.
+        payloads: exact bytes, one at least.
+    """
+
+    kind: Kind
+    payloads: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ accepted event is worth as much as an acknowledged one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel, count_events, divided
 from websocketmanager.domain.facts import EventsPublished, PublishModeChosen
 from websocketmanager.domain.wire import EventEncoder
 from websocketmanager.embedded.publisher import Publisher
@@ -48,7 +49,7 @@ class DirectEventSink:
         """Whether calls that overlap keep their order: asking after a scenario may wait."""
         return False
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """Publishes events in order, stopping at the first that is refused.
 
         Raises:
@@ -59,13 +60,14 @@ class DirectEventSink:
         if not events:
             return PublishResult(0)
         started = self._clock.monotonic()
-        batch = events[:_MAX_BATCH]
+        batch, _ = divided(events, _MAX_BATCH)
         requests = self._encoder.requests(batch)
         # What no request may be is refused where it stands, as the RPCs' limit does.
         limit = self._publisher.max_message_bytes
         large = next((n for n, request in enumerate(requests) if len(request) > limit), None)
         fitting = requests if large is None else requests[:large]
-        published = await self._publisher.publish([e.route.topic for e in batch], fitting)
+        topics = [topic for e in batch for topic in repeat(e.route.topic, e.count)]
+        published = await self._publisher.publish(topics, fitting)
         count, fault = published.count, published.fault
         refusal: Refusal | None = None
         if fault is not None:
@@ -74,14 +76,14 @@ class DirectEventSink:
         elif large is not None:
             problem = f"{len(requests[large])} bytes exceed the API's limit of {limit}"
             refusal = Refusal(True, problem, whole_topic=False)
-        self._tell(batch[:count], self._clock.monotonic() - started)
+        self._tell(divided(batch, count)[0], self._clock.monotonic() - started)
         return PublishResult(count, refusal)
 
-    def _tell(self, accepted: Sequence[Event], seconds: float) -> None:
+    def _tell(self, accepted: Sequence[Parcel], seconds: float) -> None:
         if not accepted:
             return
         if not self._told:
             self._told = True
             self._journal.emit(PublishModeChosen(MODE))
-        size = sum([len(event.data) for event in accepted])
-        self._journal.emit(EventsPublished(len(accepted), size, seconds))
+        size = sum([parcel.size for parcel in accepted])
+        self._journal.emit(EventsPublished(count_events(accepted), size, seconds))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import Protocol
 
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Event, MessageRun, Parcel, count_events, divided
 from websocketmanager.errors import ApiError
 from websocketmanager.ports import PublishResult, Refusal
 
@@ -23,13 +24,13 @@ OPEN = 1 << 62
 class FeedOwner(Protocol):
     """Whose events a feed carries. Called synchronously, must not raise."""
 
-    def accepted(self, events: Sequence[Event]) -> None:
+    def accepted(self, events: Sequence[Parcel]) -> None:
         """These events, in order, are published for good."""
 
     def refused(self, event: Event, refusal: Refusal) -> bool:
         """The event was refused for good; returns whether to drop what waits on its topic."""
 
-    def discarded(self, events: Sequence[Event]) -> None:
+    def discarded(self, events: Sequence[Parcel]) -> None:
         """These events were dropped behind a refused one, as the owner wanted."""
 
 
@@ -68,23 +69,14 @@ class Feed:
         self.held_until: float | None = None
         self.strikes = 0
         self.gate = gate
-        self.events: deque[Event] = deque()
+        self.events: deque[Parcel] = deque()
         self.load = 0
 
-    def push(self, event: Event) -> None:
-        """Appends an event; never blocks. Bounds are the owner's."""
-        self.events.append(event)
-        self.load += 1
-        self._lane.pending += 1
-        if not self.queued:
-            self._lane.offer(self)
-
-    def push_many(self, events: Sequence[Event]) -> None:
+    def push(self, parcel: Parcel) -> None:
         """Appends events; never blocks. Bounds are the owner's."""
-        self.events.extend(events)
-        count = len(events)
-        self.load += count
-        self._lane.pending += count
+        self.events.append(parcel)
+        self.load += parcel.count
+        self._lane.pending += parcel.count
         if not self.queued:
             self._lane.offer(self)
 
@@ -94,12 +86,12 @@ class Feed:
             self.gate = tag
             self._lane.offer(self)
 
-    def clear(self) -> list[Event]:
+    def clear(self) -> list[Parcel]:
         """Takes out what waits and is not in flight."""
-        events = list(self.events)
+        parcels = list(self.events)
         self.events.clear()
-        self._lane.lighten(self, len(events))
-        return events
+        self._lane.lighten(self, count_events(parcels))
+        return parcels
 
     @property
     def publishable(self) -> bool:
@@ -112,100 +104,131 @@ class Batch:
 
     Attributes:
         events: what is not settled yet, in order.
+        count: how many events that are.
         outcome: of the call, once it has ended.
     """
 
-    __slots__ = ("_runs", "events", "outcome")
+    __slots__ = ("_shares", "count", "events", "outcome")
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[Parcel] = []
+        self.count = 0
         self.outcome: PublishResult | ApiError | None = None
-        #: Feeds and how many events each has there, in the order of `events`.
-        self._runs: list[tuple[Feed, int]] = []
+        #: Feeds and how many parcels each has there, in the order of `events`.
+        self._shares: list[tuple[Feed, int]] = []
 
     @property
     def feeds(self) -> set[Feed]:
         """Whose events it holds."""
-        return {feed for feed, _ in self._runs}
+        return {feed for feed, _ in self._shares}
 
     @property
     def complete(self) -> bool:
         """Whether the call has accepted everything."""
         outcome = self.outcome
-        return isinstance(outcome, PublishResult) and outcome.accepted == len(self.events)
+        return isinstance(outcome, PublishResult) and outcome.accepted == self.count
 
     def fill(self, ready: deque[Feed], max_events: int) -> set[Feed]:
         """Takes events from the ready feeds in turn, by bytes; returns the feeds that had a turn.
 
         They are the first of `ready`, which is left as it is.
         """
-        events, append = self.events, self.events.append
         turns = deque(ready)
         taken: set[Feed] = set()
         size = 0
-        while turns and len(events) < max_events and size < _BATCH_BYTES:
+        while turns and self.count < max_events and size < _BATCH_BYTES:
             feed = turns.popleft()
             taken.add(feed)
-            before = len(events)
+            if not feed.publishable:
+                continue
+            # Who is alone waits for nobody's turn.
+            room = min(_TURN_BYTES, _BATCH_BYTES - size) if turns else _BATCH_BYTES - size
+            before = len(self.events)
+            size += self._take(feed, room, max_events)
+            self._shares.append((feed, len(self.events) - before))
             if feed.publishable:
-                waiting, gate = feed.events, feed.gate
-                room = min(_TURN_BYTES, _BATCH_BYTES - size)
-                turn = 0
-                take = waiting.popleft
-                for _ in range(min(len(waiting), max_events - before)):
-                    if turn >= room or waiting[0].tag > gate:
-                        break
-                    event = take()
-                    append(event)
-                    turn += len(event.data) + _EVENT_BYTES
-                size += turn
-                self._runs.append((feed, len(events) - before))
-                if feed.publishable:
-                    turns.append(feed)
+                turns.append(feed)
         return taken
 
-    def accept(self, count: int, tell: Callable[[Feed, Sequence[Event]], None]) -> None:
+    def _take(self, feed: Feed, room: int, max_events: int) -> int:
+        """Takes a feed's events until they need `room` bytes; returns how many they need."""
+        waiting, gate, append = feed.events, feed.gate, self.events.append
+        count = max_events - self.count
+        need = 0
+        while waiting and need < room and count and waiting[0].tag <= gate:
+            parcel = waiting[0]
+            cost = parcel.size + _EVENT_BYTES * parcel.count
+            if parcel.count > 1 and (parcel.count > count or need + cost > room):
+                # More than one only as far as they fit; the last one may go beyond, as always.
+                assert isinstance(parcel, MessageRun)  # noqa: S101 - one event counts one
+                fitting = min(_fitting(parcel, room - need), count)
+                if fitting < parcel.count:
+                    waiting[0] = parcel.part(fitting, parcel.count)
+                    parcel = parcel.part(0, fitting)
+                    cost = parcel.size + _EVENT_BYTES * fitting
+                else:
+                    waiting.popleft()
+            else:
+                waiting.popleft()
+            append(parcel)
+            count -= parcel.count
+            need += cost
+        self.count = max_events - count
+        return need
+
+    def accept(self, count: int, tell: Callable[[Feed, Sequence[Parcel]], None]) -> None:
         """Takes out events from the front and tells of them, feed by feed."""
-        start, runs = 0, self._runs
-        for place, (feed, length) in enumerate(runs):
-            if start == count:
-                del runs[:place]
-                break
-            end = min(start + length, count)
-            tell(feed, self.events[start:end])
-            if end - start < length:
-                runs[place] = (feed, length - (end - start))
-                del runs[:place]
-                break
+        accepted, rest = (self.events, []) if count == self.count else divided(self.events, count)
+        #: The run that was divided has a part on either side.
+        divides = len(accepted) + len(rest) > len(self.events)
+        start, shares = 0, []
+        told: list[tuple[Feed, list[Parcel]]] = []
+        for feed, length in self._shares:
+            end = min(start + length, len(accepted))
+            if end > start:
+                told.append((feed, accepted[start:end]))
+            left = length - (end - start)
+            if divides and end == len(accepted) and end > start:
+                left, divides = left + 1, False
+            if left:
+                shares.append((feed, left))
             start = end
-        else:
-            runs.clear()
-        del self.events[:count]
+        self.events, self._shares = rest, shares
+        self.count -= count
+        for feed, parcels in told:
+            tell(feed, parcels)
 
     def drop_head(self) -> tuple[Event, Feed]:
         """Takes out the first event."""
-        feed, length = self._runs[0]
-        if length == 1:
-            del self._runs[0]
+        feed, length = self._shares[0]
+        self.count -= 1
+        head = self.events[0]
+        if isinstance(head, MessageRun) and head.count > 1:
+            self.events[0] = head.part(1, head.count)
         else:
-            self._runs[0] = (feed, length - 1)
-        return self.events.pop(0), feed
+            del self.events[0]
+            if length == 1:
+                del self._shares[0]
+            else:
+                self._shares[0] = (feed, length - 1)
+        return (head.events()[0] if isinstance(head, MessageRun) else head), feed
 
     @property
     def head_feed(self) -> Feed:
         """Whose the first event is."""
-        return self._runs[0][0]
+        return self._shares[0][0]
 
     def give_back(self, feed: Feed) -> None:
         """Moves a feed's events back to the front of the feed."""
-        mine: list[Event] = []
-        others: list[Event] = []
+        mine: list[Parcel] = []
+        others: list[Parcel] = []
         start = 0
-        for owner, length in self._runs:
+        for owner, length in self._shares:
             (mine if owner is feed else others).extend(self.events[start : start + length])
             start += length
-        self._runs = [run for run in self._runs if run[0] is not feed]
-        self.events[:] = others
+        self._shares = [share for share in self._shares if share[0] is not feed]
+        self.events = others
+        self.count -= count_events(mine)
         feed.events.extendleft(reversed(mine))
 
     def give_back_all(self) -> None:
@@ -213,11 +236,20 @@ class Batch:
         for feed in self.feeds:
             self.give_back(feed)
 
-    def first_of(self, feed: Feed) -> Event | None:
-        """Returns the feed's first event, if there is one."""
+    def first_of(self, feed: Feed) -> Parcel | None:
+        """Returns the feed's first events, if there are any."""
         start = 0
-        for owner, length in self._runs:
+        for owner, length in self._shares:
             if owner is feed:
                 return self.events[start]
             start += length
         return None
+
+
+def _fitting(run: MessageRun, room: int) -> int:
+    """Returns how many messages of a run a turn of so many bytes takes: one at least.
+
+    Each begins while there is room, so that the last one may go beyond.
+    """
+    costs = accumulate(len(data) + _EVENT_BYTES for data in run.payloads)
+    return 1 + sum(1 for _ in takewhile(lambda cost: cost < room, costs))

@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel, count_events
 from websocketmanager.domain.facts import PublishingResumed, PublishingStalled
 from websocketmanager.errors import ApiError, ApiUnauthenticated, ApiUnavailable
 from websocketmanager.ports import Clock, Dice, EventSink, Journal, PublishResult, Refusal
@@ -33,12 +33,11 @@ _NO_REASON = "it accepted nothing and gave no reason"
 class Lane:
     """Publishes the events of all feeds through one sink.
 
-    A call costs as much as hundreds of messages. So small ones wait: for the answer to those that
-    fly, as TCP has small segments wait (RFC 896), and for a moment where two began close together.
+    A call costs as much as hundreds of messages. So small ones wait for the answer to those that
+    fly, as TCP has small segments wait (RFC 896).
 
     Args:
         sink, clock, dice, journal: of the process.
-        linger_seconds: how long the next one waits, once two small calls began within half of it.
         much: waiting events that are worth a call at once.
     """
 
@@ -49,13 +48,9 @@ class Lane:
         dice: Dice,
         journal: Journal,
         *,
-        linger_seconds: float = 0.0,
         much: int = 1,
     ) -> None:
-        self._linger_seconds = linger_seconds
         self._much = much
-        self._linger_until: float | None = None
-        self._began_at = float("-inf")
         self._sink = sink
         self._clock = clock
         self._dice = dice
@@ -86,8 +81,7 @@ class Lane:
         if feed.publishable and not feed.queued:
             feed.queued = True
             self._ready.append(feed)
-            if self._linger_until is None or self._is_much_waiting:
-                self._wake.set()  # else it wakes by itself, and soon
+            self._wake.set()
 
     async def run(self) -> None:
         """Publishes until cancelled. What waits then is still in its feeds."""
@@ -97,13 +91,13 @@ class Lane:
                     self._wake.clear()
                     self._end_waits()
                     while self._may_begin:
-                        self._begin(tasks)
+                        await self._begin(tasks)
                     await self._wait_for_work()
         finally:
             self._give_back_line()
 
-    def oldest(self, feed: Feed) -> Event | None:
-        """Returns the feed's oldest event that is not accepted yet; looks through what flies."""
+    def oldest(self, feed: Feed) -> Parcel | None:
+        """Returns the feed's oldest events that are not accepted yet; looks through what flies."""
         for batch in self._flying:
             event = batch.first_of(feed)
             if event is not None:
@@ -121,14 +115,14 @@ class Lane:
         free = len(self._flying) < self._sink.max_in_flight
         if not (self._ready and free) or self._turning_back or self._paused_until is not None:
             return False
-        return self._linger_until is None and (not self._line or self._is_much_waiting)
+        return not self._line or self._is_much_waiting
 
     @property
     def _is_much_waiting(self) -> bool:
         """Whether so much waits that a call of its own is worth its price."""
-        return self.pending - sum([len(batch.events) for batch in self._flying]) >= self._much
+        return self.pending - sum([batch.count for batch in self._flying]) >= self._much
 
-    def _begin(self, tasks: asyncio.TaskGroup) -> None:  # noqa: TID251 - as in run
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:  # noqa: TID251 - as in run
         ordered = self._sink.ordered
         batch = Batch()
         taken = batch.fill(self._ready, self._sink.max_batch)
@@ -140,19 +134,16 @@ class Lane:
         if not batch.events:
             return  # its owner took out what waited
         self._flying.append(batch)
-        if self._linger_seconds and len(batch.events) < self._much:
-            now = self._clock.monotonic()
-            if now - self._began_at < self._linger_seconds / 2:
-                self._linger_until = now + self._linger_seconds
-            self._began_at = now
         if ordered:
             self._line.append(batch)
-        tasks.create_task(self._fly(batch) if ordered else self._settle(batch))
+            tasks.create_task(self._fly(batch))
+        elif self._sink.max_in_flight == 1:
+            await self._settle(batch)  # nothing can begin meanwhile: it needs no task
+        else:
+            tasks.create_task(self._settle(batch))
 
     async def _wait_for_work(self) -> None:
         due = [feed.held_until for feed in self._held if feed.held_until is not None]
-        if self._linger_until is not None:
-            due.append(self._linger_until)
         if self._paused_until is not None:
             due.append(self._paused_until)
         if not due:
@@ -166,10 +157,6 @@ class Lane:
 
     def _end_waits(self) -> None:
         """Ends the pause and lets held feeds go on, when their time has come."""
-        if self._linger_until is not None and (
-            self._is_much_waiting or self._linger_until <= self._clock.monotonic()
-        ):
-            self._linger_until = None
         if self._paused_until is None and not self._held:
             return
         now = self._clock.monotonic()
@@ -201,7 +188,7 @@ class Lane:
             while line and line[0].complete:
                 batch = line.popleft()
                 self._flying.remove(batch)
-                self._accept(batch, len(batch.events))
+                self._accept(batch, batch.count)
             self._turning_back = any(b.outcome is not None and not b.complete for b in line)
         if self._turning_back and all(batch.outcome is not None for batch in line):
             self._turn_back()
@@ -283,9 +270,9 @@ class Lane:
             self._resume()
             batch.accept(count, self._tell_accepted)
 
-    def _tell_accepted(self, feed: Feed, events: Sequence[Event]) -> None:
+    def _tell_accepted(self, feed: Feed, events: Sequence[Parcel]) -> None:
         feed.strikes = 0
-        self.lighten(feed, len(events))
+        self.lighten(feed, count_events(events))
         feed.owner.accepted(events)
 
     def _refuse(self, batch: Batch, refusal: Refusal) -> None:
@@ -303,7 +290,7 @@ class Lane:
         batch.give_back(feed)
         dropped = [e for e in feed.events if e.route.topic == event.route.topic]
         feed.events = deque(e for e in feed.events if e.route.topic != event.route.topic)
-        self.lighten(feed, len(dropped))
+        self.lighten(feed, count_events(dropped))
         feed.owner.discarded(dropped)
 
     def _hold(self, batch: Batch, feed: Feed) -> None:

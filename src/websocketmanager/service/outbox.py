@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from websocketmanager.domain.envelope import Event, lifecycle_event
+from websocketmanager.domain.envelope import Event, Parcel, each_event, lifecycle_event
 from websocketmanager.domain.facts import LifecycleEventsDropped
 from websocketmanager.domain.model import ConnectionId, Topic
 from websocketmanager.domain.record import Record, RecordedEvent
@@ -56,9 +56,9 @@ class Outbox:
 
     # --- lane.FeedOwner -------------------------------------------------------------------------
 
-    def accepted(self, events: Sequence[Event]) -> None:
+    def accepted(self, events: Sequence[Parcel]) -> None:
         """Tells the writers that these are published."""
-        for event in events:
+        for event in each_event(events):
             connection_id, acknowledge = self._writers.pop(event)
             feed = self._feeds.get(connection_id)
             if feed is not None and not feed.load:
@@ -71,6 +71,6 @@ class Outbox:
         self.accepted([event])
         return False
 
-    def discarded(self, events: Sequence[Event]) -> None:
+    def discarded(self, events: Sequence[Parcel]) -> None:
         """Never happens: `refused` wants nothing discarded."""
         self.accepted(events)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from websocketmanager.domain.envelope import Event, event_place
+from websocketmanager.domain.envelope import Event, Parcel, event_place
 from websocketmanager.domain.model import Topic
 from websocketmanager.domain.options import Overflow
 from websocketmanager.domain.overflow import Gap, superseded
@@ -136,7 +136,7 @@ class Shedder:
         Looks at them again only when there are an eighth more than it left: each look costs as
         much as all of them.
         """
-        waiting = self._feed.events
+        waiting = self._waiting
         if len(waiting) < self._due:
             return True
         for event in waiting:
@@ -145,8 +145,8 @@ class Shedder:
         gone = superseded((e.route.topic, k) if (k := self._keys.get(e)) else None for e in waiting)
         if any(gone):
             self._conflate(list(waiting), gone)
-        count = len(self._feed.events)
-        size = sum(len(event.data) for event in self._feed.events)
+        count = len(self._waiting)
+        size = sum(len(event.data) for event in self._waiting)
         bounds = self._bounds
         if count * 8 > bounds.max_messages * 7 or size * 8 > bounds.max_bytes * 7:
             self._due = 0
@@ -155,6 +155,11 @@ class Shedder:
         return True
 
     # --- inside -------------------------------------------------------------------------------
+
+    @property
+    def _waiting(self) -> deque[Event]:
+        """What waits; its buffer puts in no runs, as each message must be looked at."""
+        return cast("deque[Event]", self._feed.events)
 
     def _conflate(self, waiting: list[Event], gone: list[bool]) -> None:
         """Takes out what is gone, with a marker per session where the first of it stood."""
@@ -176,7 +181,7 @@ class Shedder:
                 likes[stream] = event
             before = gaps.get(stream)
             gaps[stream] = before.joined(gap) if before else gap
-        events: deque[Event] = deque()
+        events: deque[Parcel] = deque()
         markers: list[Event] = []
         for one in kept:
             if isinstance(one, Event):
@@ -202,7 +207,7 @@ class Shedder:
         kept: list[Event] = []  # markers of sessions: they stay
         dropped: list[Event] = []
         gap: Gap | None = None
-        events = self._feed.events
+        events = self._waiting
         while events and (len(events) > few or held > little):
             event = events.popleft()
             earlier = self._gaps.get(event)

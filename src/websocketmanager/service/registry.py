@@ -31,13 +31,14 @@ from websocketmanager.domain.record import Record
 from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import ApiError, ConnectionNotFound, ServiceUnavailable
 from websocketmanager.ports import MessageLog
+from websocketmanager.service.budget import Budget
 from websocketmanager.service.flag import Flag
 from websocketmanager.service.history import Histories
 from websocketmanager.service.index import Index
 from websocketmanager.service.lane import OPEN, Lane
 from websocketmanager.service.ledger import Book, RecordLost
 from websocketmanager.service.overflow import Bounds
-from websocketmanager.service.pump import Budget, Pump
+from websocketmanager.service.pump import Pump
 from websocketmanager.service.runner import Runner, Tools
 from websocketmanager.service.spools import Spools
 from websocketmanager.service.watch import Watchers

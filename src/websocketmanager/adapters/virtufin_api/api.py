@@ -9,7 +9,7 @@ from websocketmanager.adapters.virtufin_api.channel import ApiChannel, Inject
 from websocketmanager.adapters.virtufin_api.publishing import ApiEventSink, Mode
 from websocketmanager.adapters.virtufin_api.settings import ApiSettings
 from websocketmanager.adapters.virtufin_api.state import ApiStateStore
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel
 from websocketmanager.ports import Clock, Dice, Journal, PublishResult, Versioned
 
 
@@ -84,6 +84,6 @@ class VirtufinApi:
         """See `ports.EventSink.ordered`; changes when the publish mode is chosen."""
         return self._events.ordered
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """See `ports.EventSink.publish`."""
         return await self._events.publish(events)

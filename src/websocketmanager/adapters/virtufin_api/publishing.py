@@ -15,7 +15,7 @@ from websocketmanager.adapters.virtufin_api.answers import TRANSIENT, CallFailed
 from websocketmanager.adapters.virtufin_api.channel import ApiChannel
 from websocketmanager.adapters.virtufin_api.settings import ApiSettings
 from websocketmanager.adapters.virtufin_api.stream import WINDOW, Ending, PublishStream
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Event, Parcel, count_events, divided, each_event
 from websocketmanager.domain.facts import EventsPublished, PublishModeChosen
 from websocketmanager.domain.wire import EventEncoder
 from websocketmanager.errors import ApiError, ApiUnavailable
@@ -83,7 +83,7 @@ class ApiEventSink:
         """Whether calls that overlap keep their order: those on the stream do."""
         return self._mode == "stream"
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
         """Publishes events in order, as many as fit, stopping at the first that is refused.
 
         Raises:
@@ -96,20 +96,21 @@ class ApiEventSink:
         if self._mode in {"unknown", "stream"}:
             result = await self._by_stream(events)
         # One event needs no batch, and its unary answer says more about a refusal.
-        elif self._mode == "unary" or len(events) == 1:
+        elif self._mode == "unary" or count_events(events) == 1:
             result = await self._one_by_one(events)
         else:
             result = await self._together(events)
         if result.accepted:
-            size = sum([len(event.data) for event in events[: result.accepted]])
+            accepted, _ = divided(events, result.accepted)
+            size = sum([parcel.size for parcel in accepted])
             seconds = self._clock.monotonic() - started
             self._journal.emit(EventsPublished(result.accepted, size, seconds))
         return result
 
-    async def _by_stream(self, events: Sequence[Event]) -> PublishResult:
+    async def _by_stream(self, events: Sequence[Parcel]) -> PublishResult:
         if self._resolving:
             return PublishResult(0)
-        ending = await self._stream.publish(events[:_MAX_BATCH_EVENTS])
+        ending = await self._stream.publish(divided(events, _MAX_BATCH_EVENTS)[0])
         if ending.withdrawn:
             return PublishResult(ending.accepted)
         self._resolving = True
@@ -118,12 +119,12 @@ class ApiEventSink:
         finally:
             self._resolving = False
 
-    async def _resolved(self, ending: Ending, events: Sequence[Event]) -> PublishResult:
+    async def _resolved(self, ending: Ending, events: Sequence[Parcel]) -> PublishResult:
         """Says what an ending means; asks about the event that it stopped at."""
         accepted, failed = ending.accepted, ending.failure
         if failed is None:
             self._choose("stream")
-            if accepted == min(len(events), _MAX_BATCH_EVENTS):
+            if accepted == min(count_events(events), _MAX_BATCH_EVENTS):
                 return PublishResult(accepted)
             return await self._stopped_at(accepted, events)
         if accepted:
@@ -137,14 +138,14 @@ class ApiEventSink:
                 return await self._together(events)
             case Verdict.REFUSED | Verdict.VAGUE | Verdict.TOO_LARGE:
                 # A code for the whole stream does not say which event it is about.
-                return await self._one_by_one(events[:1])
+                return await self._one_by_one(divided(events, 1)[0])
             case Verdict.UNAUTHENTICATED:
                 raise failed.error from failed
             case _:
                 raise ApiUnavailable(failed.operation, failed.problem) from failed
 
-    async def _together(self, events: Sequence[Event]) -> PublishResult:
-        events = events[:_MAX_BATCH_EVENTS]
+    async def _together(self, events: Sequence[Parcel]) -> PublishResult:
+        events, _ = divided(events, _MAX_BATCH_EVENTS)
         body, count = self._encoder.batch(events, 0, self._batch_bytes)
         try:
             answer = await self._channel.call(self._publish_many, body, again=TRANSIENT)
@@ -153,14 +154,14 @@ class ApiEventSink:
                 case Verdict.MISSING:
                     # Only one: the caller reads the new limits before it sends the rest.
                     self._choose("unary")
-                    return await self._one_by_one(events[:1])
+                    return await self._one_by_one(divided(events, 1)[0])
                 case Verdict.TOO_LARGE if count > 1:
                     # The server's limit is below the one we were told.
                     self._batch_bytes = len(body) // 2
                     return await self._together(events)
                 case Verdict.REFUSED | Verdict.VAGUE | Verdict.TOO_LARGE:
                     # A code for the whole batch does not say which event it is about.
-                    return await self._one_by_one(events[:1])
+                    return await self._one_by_one(divided(events, 1)[0])
                 case _:
                     raise failed.error from failed
         self._choose("batch")
@@ -169,18 +170,19 @@ class ApiEventSink:
             return PublishResult(published)
         return await self._stopped_at(published, events)
 
-    async def _stopped_at(self, published: int, events: Sequence[Event]) -> PublishResult:
+    async def _stopped_at(self, published: int, events: Sequence[Parcel]) -> PublishResult:
         """Finds out why a batch stopped: its answer has no code, that of one event has."""
         try:
-            one = await self._one_by_one(events[published : published + 1])
+            one = await self._one_by_one(divided(divided(events, published)[1], 1)[0])
         except ApiError:
             if not published:
                 raise
             return PublishResult(published)
         return PublishResult(published + one.accepted, one.refusal)
 
-    async def _one_by_one(self, events: Sequence[Event]) -> PublishResult:
-        for index, event in enumerate(events):
+    async def _one_by_one(self, events: Sequence[Parcel]) -> PublishResult:
+        apart = each_event(events)
+        for index, event in enumerate(apart):
             try:
                 refusal = await self._one(event)
             except ApiError:
@@ -189,7 +191,7 @@ class ApiEventSink:
                 return PublishResult(index)
             if refusal is not None:
                 return PublishResult(index, refusal)
-        return PublishResult(len(events))
+        return PublishResult(len(apart))
 
     async def _one(self, event: Event) -> Refusal | None:
         request = self._encoder.request(event)

@@ -29,7 +29,7 @@ from websocketmanager.adapters.virtufin_api.answers import (
 from websocketmanager.adapters.virtufin_api.breaker import Pass
 from websocketmanager.adapters.virtufin_api.channel import ApiChannel, Dialogue
 from websocketmanager.adapters.virtufin_api.settings import ApiSettings
-from websocketmanager.domain.envelope import Event
+from websocketmanager.domain.envelope import Parcel, count_events, divided
 from websocketmanager.domain.facts import ApiCallEnded, ApiCallRetried
 from websocketmanager.domain.wire import EventEncoder, varint
 from websocketmanager.ports import Clock, Journal
@@ -61,10 +61,11 @@ class Ending:
 class _Call:
     """One call of `publish` that has not ended."""
 
-    __slots__ = ("accepted", "ending", "events", "sent", "turn")
+    __slots__ = ("accepted", "count", "ending", "events", "sent", "turn")
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Parcel]) -> None:
         self.events = events
+        self.count = count_events(events)
         #: How many events from the front are in batches that were written, and accepted.
         self.sent = 0
         self.accepted = 0
@@ -116,7 +117,7 @@ class PublishStream:
         self._stops = 0
         self._attempt = 1
 
-    async def publish(self, events: Sequence[Event]) -> Ending:
+    async def publish(self, events: Sequence[Parcel]) -> Ending:
         """Publishes events in order, behind those of the calls that began before.
 
         Cancelling withdraws the calls behind this one.
@@ -183,15 +184,15 @@ class PublishStream:
         if self._unacknowledged and not self._greeted:
             return None
         for call in self._calls:
-            if call.sent < len(call.events):
+            if call.sent < call.count:
                 return None if self._too_large(call) else call
         return None
 
     def _too_large(self, call: _Call) -> bool:
         """Whether its next event cannot be sent at all: all before it must be settled first."""
-        size = len(call.events[call.sent].data)
-        if size * 2 < self._settings.max_message_bytes:
-            return False
+        parcel = (divided(call.events, call.sent)[1] if call.sent else call.events)[0]
+        if parcel.size * 2 < self._settings.max_message_bytes:
+            return False  # and so is each of its events
         body, _ = self._encoder.batch(call.events, call.sent, 0, self._head())
         return len(body) > self._settings.max_message_bytes
 
@@ -247,7 +248,7 @@ class PublishStream:
         return CallFailed(OPERATION, Verdict.TRANSPORT, problem)
 
     def _why_nothing_was_written(self, call: _Call) -> CallFailed:
-        if call.sent < len(call.events) and self._too_large(call):
+        if call.sent < call.count and self._too_large(call):
             problem = f"above the API's limit of {self._settings.max_message_bytes} bytes"
             return CallFailed(OPERATION, Verdict.TOO_LARGE, problem)
         return CallFailed(OPERATION, Verdict.OPEN, "its circuit breaker is open")
@@ -274,7 +275,7 @@ class PublishStream:
             if call is None:
                 self._withdraw(self._calls)
                 return
-        if call is not None and (published < batch.count or call.accepted == len(call.events)):
+        if call is not None and (published < batch.count or call.accepted == call.count):
             self._end(call, Ending(call.accepted))
 
     # --- breaks -----------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ class PublishStream:
         """Ends a call, and all behind it when it is incomplete; the next oldest reads on."""
         call.ending = ending
         place = self._calls.index(call)
-        if ending.accepted < len(call.events):
+        if ending.accepted < call.count:
             self._withdraw(list(self._calls)[place + 1 :])
         self._forget(call)
         if self._calls:

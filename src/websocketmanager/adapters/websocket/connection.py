@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import CONT, DATA_OPCODES, TEXT, Frame
 from websockets.protocol import Event
 
+from websocketmanager.adapters.websocket.gathering import MAX_GATHERED_BYTES, Gathering
 from websocketmanager.adapters.websocket.handshake import names_user_agent, protocol_for
 from websocketmanager.adapters.websocket.reading import MAX_BYTES_AFTER_CLOSE
 from websocketmanager.domain.model import Kind
@@ -39,7 +40,7 @@ class Connection(ClientConnection):
         ValueError, InvalidURI: the library cannot read the target's URL.
     """
 
-    def __init__(self, target: DialTarget, clock: Clock) -> None:
+    def __init__(self, target: DialTarget, clock: Clock, gathering: Gathering) -> None:
         super().__init__(
             protocol_for(target),
             ping_interval=None,
@@ -54,6 +55,8 @@ class Connection(ClientConnection):
         self._clock = clock
         self.last_heard = clock.monotonic()
         self._close_timeout_seconds = target.close_timeout_seconds
+        self._gathering = gathering
+        self._gathered = b""
         self._linger: asyncio.TimerHandle | None = None
         self._bytes_after_release: int | None = None
 
@@ -108,19 +111,31 @@ class Connection(ClientConnection):
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
-        """Parses bytes, then ends in time when they were the last that count."""
-        self.last_heard = self._clock.monotonic()
-        super().data_received(data)
-        self._end_in_time()
+        """Parses bytes, perhaps with those that follow, unless these are many already."""
+        now = self.last_heard = self._clock.monotonic()
+        self._gathered += data
+        if len(self._gathered) <= MAX_GATHERED_BYTES and self._gathering.asks_to_wait(now):
+            self._gathering.add(self)
+        else:
+            self.read_gathered()
+
+    def read_gathered(self) -> None:
+        """Parses what was put aside, then ends in time if those bytes were the last that count."""
+        data, self._gathered = self._gathered, b""
+        if data:
+            super().data_received(data)
+            self._end_in_time()
 
     def eof_received(self) -> None:
         """Parses the end of the stream."""
+        self.read_gathered()
         self._note_cut()
         super().eof_received()
         self._end_in_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the timer."""
+        self.read_gathered()
         self._note_cut()
         super().connection_lost(exc)
         if self._linger is not None:

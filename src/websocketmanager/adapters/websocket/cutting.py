@@ -9,27 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.model import Burst, Kind
 
-#: What a message takes beside its payload: two objects and a place in a list.
-MESSAGE_OVERHEAD_BYTES: Final = 128
+#: What a message takes beside its payload: an object and a place in a list.
+MESSAGE_OVERHEAD_BYTES: Final = 64
 
 _TEXT, _BINARY = Kind.TEXT, Kind.BINARY
 #: First bytes: FIN with the opcode. RSV1 marks a packed message (RFC 7692 §6).
 _PLAIN_HEADS: Final = {0x81: _TEXT, 0x82: _BINARY}
 _PACKED_HEADS: Final = {0xC1: _TEXT, 0xC2: _BINARY}
 
-# `Message(kind, data)` takes twice as long, as the constructor of a frozen class sets each field
-# by name. These are the same fields of the same class, set before anybody sees the message.
-_new: Final[Callable[[type[Message]], Message]] = object.__new__
-_set_kind: Final[Callable[[Message, Kind], None]] = Message.__dict__["kind"].__set__
-_set_data: Final[Callable[[Message, bytes], None]] = Message.__dict__["data"].__set__
-
 #: Unpacks the payload of a whole message, given also how many bytes it may have.
 Unpack = Callable[[bytes, int], bytes]
 
 
-def cut_plain(data: bytes, at: int, *, stop: int, limit: int, into: list[Message]) -> int:
+def cut_plain(data: bytes, at: int, *, stop: int, limit: int, into: list[Burst]) -> tuple[int, int]:
     """Cuts plain messages that begin before `stop`.
 
     Args:
@@ -40,16 +34,17 @@ def cut_plain(data: bytes, at: int, *, stop: int, limit: int, into: list[Message
         into: takes the messages.
 
     Returns:
-        Where the first frame begins that was not cut: behind `stop`, not plain, or not whole.
+        Where the first frame begins that was not cut: behind `stop`, not plain, or not whole; and
+        how many messages were cut.
 
     Raises:
         UnicodeDecodeError: a Text message is not UTF-8; the ones before it are in `into`.
     """
     # Everything in one loop and local names: this is the hottest path of the service.
-    new, set_kind, set_data, append = _new, _set_kind, _set_data, into.append
-    message, text, binary = Message, _TEXT, _BINARY
     size = len(data)
     last = min(stop, size - 1)
+    payloads: list[bytes] = []
+    filled, count = -1, 0  # no first byte of a frame
     while at < last:
         head, length = data[at], data[at + 1]
         begin = at + 2
@@ -61,26 +56,25 @@ def cut_plain(data: bytes, at: int, *, stop: int, limit: int, into: list[Message
         end = begin + length
         if end > size or length > limit:
             break
-        payload = data[begin:end]
-        cut = new(message)
-        if head == 0x81:
-            # Most text is ASCII, which is seen without building a string.
-            if not payload.isascii():
-                payload.decode()
-            set_kind(cut, text)
-        elif head == 0x82:
-            set_kind(cut, binary)
-        else:
+        if head != filled and head not in _PLAIN_HEADS:
             break
-        set_data(cut, payload)
-        append(cut)
+        payload = data[begin:end]
+        # Most text is ASCII, which is seen without building a string.
+        if head == 0x81 and not payload.isascii():
+            payload.decode()
+        if head != filled:
+            count += len(payloads)
+            payloads = payloads_of(_PLAIN_HEADS[head], into)
+            count -= len(payloads)
+            filled = head
+        payloads.append(payload)
         at = end
-    return at
+    return at, count + len(payloads)
 
 
 def cut_packed(
-    data: bytes, at: int, *, room: int, limit: int, into: list[Message], unpack: Unpack
-) -> int:
+    data: bytes, at: int, *, room: int, limit: int, into: list[Burst], unpack: Unpack
+) -> tuple[int, int]:
     """Cuts plain messages, and those that are packed, until they have `room` bytes together.
 
     Args:
@@ -92,7 +86,7 @@ def cut_packed(
         unpack: raises whatever is to be raised for a payload that cannot be unpacked.
 
     Returns:
-        Where the first frame begins that was not cut.
+        Where the first frame begins that was not cut, and the room that is left.
 
     Raises:
         UnicodeDecodeError: as `cut_plain` does.
@@ -118,9 +112,16 @@ def cut_packed(
         if kind is _TEXT and not payload.isascii():
             payload.decode()
         room -= len(payload) + MESSAGE_OVERHEAD_BYTES
-        into.append(Message(kind, payload))
+        payloads_of(kind, into).append(payload)
         at = end
-    return at
+    return at, room
+
+
+def payloads_of(kind: Kind, bursts: list[Burst]) -> list[bytes]:
+    """Returns where the next message of this kind belongs; the caller must add one."""
+    if not bursts or bursts[-1].kind is not kind:
+        bursts.append(Burst(kind, []))
+    return bursts[-1].payloads
 
 
 def frame_length(head: bytes) -> int | None:

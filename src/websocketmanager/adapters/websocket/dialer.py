@@ -14,6 +14,7 @@ from websocketmanager.adapters.websocket.budget import ReadBudget
 from websocketmanager.adapters.websocket.connection import Connection
 from websocketmanager.adapters.websocket.driver import DriverSession
 from websocketmanager.adapters.websocket.failures import opening_failure
+from websocketmanager.adapters.websocket.gathering import Gathering
 from websocketmanager.adapters.websocket.judging import (
     Resolver,
     judged_addresses,
@@ -86,6 +87,7 @@ class WebSocketDialer:
         self._user_agent = user_agent
         self._engine = engine
         self._budget = ReadBudget()
+        self._gathering = Gathering()
 
     async def judge(self, url: str) -> None:
         """Asks the address policy about the URL's host and all its addresses now.
@@ -218,8 +220,8 @@ class WebSocketDialer:
 
     def _connection(self, target: DialTarget) -> Connection | DriverConnection:
         if self._engine == "driver":
-            return DriverConnection(target, self._clock, self._budget)
-        return Connection(target, self._clock)
+            return DriverConnection(target, self._clock, self._budget, self._gathering)
+        return Connection(target, self._clock, self._gathering)
 
     async def _shake_hands(
         self, connection: Connection | DriverConnection, raw: socket.socket, attempt: Attempt

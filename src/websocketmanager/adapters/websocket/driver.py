@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 
 from websockets.exceptions import ProtocolError
@@ -13,7 +12,26 @@ from websocketmanager.adapters.websocket.protocol import DriverConnection
 from websocketmanager.adapters.websocket.session import clipped
 from websocketmanager.domain.failure import SocketFailed
 from websocketmanager.domain.model import Kind, Message
-from websocketmanager.ports import Clock, DialTarget
+from websocketmanager.ports import Clock, DialTarget, Receiver
+
+
+class Ahead:
+    """`ports.Receiver` that keeps messages for whoever takes them one by one."""
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: deque[Message]) -> None:
+        self._messages = messages
+
+    @property
+    def full(self) -> bool:
+        """Whether there is a message to take."""
+        return bool(self._messages)
+
+    def take(self, kind: Kind, payloads: list[bytes]) -> int:
+        """Takes all: they arrived together."""
+        self._messages.extend([Message(kind, data) for data in payloads])
+        return len(payloads)
 
 
 class DriverSession:
@@ -49,21 +67,22 @@ class DriverSession:
         """`Clock.monotonic()` when bytes came last, of whatever frame."""
         return self._connection.last_heard
 
-    async def recv_many(self) -> Sequence[Message]:
-        """Returns all messages that have arrived, at least one. Cancelling loses none.
+    async def recv_into(self, receiver: Receiver) -> None:
+        """Gives the receiver what has arrived and what arrives, until it is full.
+
+        Cancelling loses none.
 
         Raises:
-            SocketFailed: the socket ended, and all messages before its end were returned.
+            SocketFailed: the socket ended, and all messages before its end were given.
         """
-        if self._ahead:
-            ahead, self._ahead = list(self._ahead), None
-            return ahead
-        connection = self._connection
-        while not (messages := connection.take()):
-            if connection.is_closed:
+        while self._ahead and not receiver.full:
+            message = self._ahead[0]
+            if not receiver.take(message.kind, [message.data]):
+                return
+            self._ahead.popleft()
+        while not receiver.full:
+            if not await self._connection.read_into(receiver):
                 raise self._ended()
-            await connection.wait_readable()
-        return messages
 
     async def recv(self) -> Message:
         """Returns the next message. Cancelling loses none.
@@ -71,8 +90,12 @@ class DriverSession:
         Raises:
             SocketFailed: the socket ended, and all messages before its end were returned.
         """
-        if not self._ahead:
-            self._ahead = deque(await self.recv_many())
+        if self._ahead is None:
+            self._ahead = deque()
+        ahead = Ahead(self._ahead)
+        while not ahead.full:
+            if not await self._connection.read_into(ahead):
+                raise self._ended()
         return self._ahead.popleft()
 
     async def send(self, data: bytes, kind: Kind) -> None:

@@ -13,12 +13,13 @@ from typing import Final, cast
 from websockets.protocol import State
 
 from websocketmanager.adapters.websocket.budget import ReadBudget
+from websocketmanager.adapters.websocket.gathering import MAX_GATHERED_BYTES, Gathering
 from websocketmanager.adapters.websocket.handshake import protocol_for, request_for
 from websocketmanager.adapters.websocket.reading import MessageReader
 from websocketmanager.adapters.websocket.waiting import Pings, WriteGate, wake
 from websocketmanager.domain.failure import Failure
-from websocketmanager.domain.model import Kind, Message
-from websocketmanager.ports import Clock, DialTarget
+from websocketmanager.domain.model import Kind
+from websocketmanager.ports import Clock, DialTarget, Receiver
 
 #: Bytes that the kernel has not taken yet, above which writers wait.
 _MAX_UNWRITTEN_BYTES: Final = 32_768
@@ -46,12 +47,15 @@ class DriverConnection(asyncio.Protocol):
         "_clock",
         "_closed",
         "_gate",
+        "_gathered",
+        "_gathering",
         "_held",
         "_linger",
         "_loop",
         "_paused",
         "_pings",
         "_reader",
+        "_receiver",
         "_share",
         "_target",
         "_waiter",
@@ -64,7 +68,9 @@ class DriverConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, target: DialTarget, clock: Clock, budget: ReadBudget) -> None:
+    def __init__(
+        self, target: DialTarget, clock: Clock, budget: ReadBudget, gathering: Gathering
+    ) -> None:
         self.protocol = protocol_for(target)
         self.connection_exc: BaseException | None = None
         self.cut_off = False
@@ -73,9 +79,12 @@ class DriverConnection(asyncio.Protocol):
         self._target = target
         self._clock = clock
         self._budget = budget
+        self._gathering = gathering
+        self._gathered = b""
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._receiver: Receiver | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._pings = Pings()
         self._gate = WriteGate()
@@ -138,27 +147,28 @@ class DriverConnection(asyncio.Protocol):
 
     # --- reading ---
 
-    def take(self) -> list[Message]:
-        """Returns the messages that have arrived, perhaps none, and lets more of them come."""
-        taken = self._reader.take()
-        if self._share:
-            self._count_share(0)
-        if self._paused:
-            self._go_on()
-        return taken
+    async def read_into(self, receiver: Receiver) -> bool:
+        """Gives messages to the receiver as they come, until it is full; one caller at a time.
 
-    async def wait_readable(self) -> None:
-        """Waits until there is something to take or the connection is closed.
+        Cancelling loses none. Raises what the receiver raises.
 
-        One caller at a time. Cancelling leaves nothing behind.
+        Returns:
+            Whether to go on: otherwise the connection is closed, and all was given.
         """
-        if self._reader.messages or self.is_closed:
-            return
-        self._waiter = self._loop.create_future()
+        self._give(receiver)
+        if receiver.full:
+            return True
+        if self.is_closed:
+            return False
+        waiter = self._waiter = self._loop.create_future()
+        self._receiver = receiver
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            self._receiver = self._waiter = None
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # seen, also where the caller was cancelled meanwhile
+        return True
 
     # --- writing ---
 
@@ -219,11 +229,26 @@ class DriverConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads bytes, and wakes whoever waits for messages."""
-        self.last_heard = self._clock.monotonic()
+        now = self.last_heard = self._clock.monotonic()
         if self._held:
             # Some transports bring what they had when they were told to pause.
             self._held += data
+            return
+        if self._gathered:
+            data = self._gathered + data
+            self._gathered = b""
+        if self._receiver is None or len(data) > MAX_GATHERED_BYTES:
+            self._read(data)
+        elif self._gathering.asks_to_wait(now):
+            self._gathered = data
+            self._gathering.add(self)
         else:
+            self._read(data)
+
+    def read_gathered(self) -> None:
+        """Reads what was put aside, if it still is."""
+        data, self._gathered = self._gathered, b""
+        if data:
             self._read(data)
 
     def eof_received(self) -> None:
@@ -234,7 +259,8 @@ class DriverConnection(asyncio.Protocol):
         """Ends everything that waits."""
         self.connection_exc = exc
         self._end_stream()
-        self._count_share(0)
+        self._budget.used -= self._share
+        self._share = 0
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
@@ -254,22 +280,65 @@ class DriverConnection(asyncio.Protocol):
     # --- the way in ---
 
     def _read(self, data: bytes) -> None:
+        """Reads bytes, gives the messages to whoever waits, and holds the peer back if need be."""
+        self._feed(data)
+        while self._receiver is not None and self._reader.bursts and self._hand_over():
+            held, self._held = self._held, b""
+            if held:
+                self._feed(held)
+        self._weigh()
+
+    def _feed(self, data: bytes) -> None:
         reader = self._reader
-        most = self._budget.allowance
-        read = reader.feed(data, most)
+        read = reader.feed(data, self._budget.allowance)
         if read < len(data):
             self._held = data[read:]
-        self._count_share(reader.unread_bytes)
         if reader.stirred:
             reader.stirred = False
             self._settle()
-        if (self._held or reader.unread_bytes > most) and self.state is State.OPEN:
+
+    def _hand_over(self) -> bool:
+        """Gives what was read to the receiver that waits; returns whether it waits for more."""
+        receiver, waiter = self._receiver, self._waiter
+        assert receiver is not None  # noqa: S101 - the caller's condition
+        assert waiter is not None  # noqa: S101 - as above
+        if waiter.done():
+            return False  # its caller was cancelled, and does not know yet
+        try:
+            self._reader.give(receiver)
+        except Exception as error:  # noqa: BLE001 - it is raised where the receiver is from
+            waiter.set_exception(error)
+        else:
+            if not receiver.full:
+                return True
+            waiter.set_result(None)
+        self._receiver = None
+        return False
+
+    def _weigh(self) -> None:
+        """Counts what waits, and holds the peer back if that is too much."""
+        unread = self._reader.unread_bytes
+        if unread != self._share:
+            self._budget.used += unread - self._share
+            self._share = unread
+        if self._held or unread > self._budget.allowance:
             self._pause()
-        if reader.messages and self._waiter is not None:
-            wake(self._waiter)
+
+    def _give(self, receiver: Receiver) -> None:
+        """Gives what waits, and lets more of it come, until the receiver is full."""
+        reader = self._reader
+        while True:
+            reader.give(receiver)
+            self._weigh()
+            if receiver.full:
+                return
+            if self._paused:
+                self._go_on()
+            if not reader.bursts:
+                return
 
     def _pause(self) -> None:
-        if not self._paused:
+        if not self._paused and self.state is State.OPEN:
             self._paused = True
             self.transport.pause_reading()
 
@@ -288,6 +357,7 @@ class DriverConnection(asyncio.Protocol):
 
     def _end_stream(self) -> None:
         """Reads all that was held back, however much that is, and then the end of the stream."""
+        self.read_gathered()
         if self._is_unanswered:
             self.cut_off = True
         held, self._held = self._held, b""
@@ -295,11 +365,8 @@ class DriverConnection(asyncio.Protocol):
             self._reader.feed(held, _UNBOUNDED)
         self._reader.feed_eof()
         self._settle()
-        wake(self._waiter)
-
-    def _count_share(self, unread: int) -> None:
-        self._budget.used += unread - self._share
-        self._share = unread
+        if self._receiver is not None and self._reader.bursts:
+            self._hand_over()
 
     # --- after the protocol was given something ---
 

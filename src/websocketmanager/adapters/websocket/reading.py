@@ -20,10 +20,12 @@ from websocketmanager.adapters.websocket.cutting import (
     cut_plain,
     frame_length,
     is_utf8,
+    payloads_of,
 )
 from websocketmanager.adapters.websocket.deflate import DeflatingProtocol, ExactDeflate
 from websocketmanager.domain.failure import Failure, FailureKind
-from websocketmanager.domain.model import Kind, Message
+from websocketmanager.domain.model import Burst, Kind
+from websocketmanager.ports import Receiver
 
 #: Bytes of messages that may still come when this side closes.
 MAX_BYTES_AFTER_CLOSE: Final = 1_048_576
@@ -46,7 +48,7 @@ class MessageReader:
     """Reads one connection from the handshake's answer to the end of its stream.
 
     Attributes:
-        messages: that were read and nobody took yet, in order.
+        bursts: messages that were read and nobody took yet, in order.
         unread_bytes: what these messages take, estimated.
         refusal: why a message was refused by a rule of ours, if one was.
         fault: what the stream did wrong by the library's rules, if anything.
@@ -63,7 +65,7 @@ class MessageReader:
         "_owed",
         "_pongs",
         "_unpack",
-        "messages",
+        "bursts",
         "protocol",
         "refusal",
         "stirred",
@@ -72,7 +74,7 @@ class MessageReader:
 
     def __init__(self, protocol: DeflatingProtocol, max_message_bytes: int) -> None:
         self.protocol = protocol
-        self.messages: list[Message] = []
+        self.bursts: list[Burst] = []
         self.unread_bytes = 0
         self._pongs: list[bytes] = []
         self.refusal: Failure | None = None
@@ -103,11 +105,26 @@ class MessageReader:
             or self.refusal is not None
         )
 
-    def take(self) -> list[Message]:
-        """Hands over what was read."""
-        taken, self.messages = self.messages, []
-        self.unread_bytes = 0
-        return taken
+    def give(self, receiver: Receiver) -> None:
+        """Gives a receiver what was read, as far as it takes it."""
+        bursts = self.bursts
+        given = 0
+        try:
+            while given < len(bursts) and not receiver.full:
+                burst = bursts[given]
+                payloads = burst.payloads
+                count = receiver.take(burst.kind, payloads)
+                if count < len(payloads):
+                    bursts[given] = Burst(burst.kind, payloads[count:])
+                    break
+                given += 1
+        finally:
+            if given == len(bursts):
+                bursts.clear()
+                self.unread_bytes = 0
+            else:
+                del bursts[:given]
+                self.unread_bytes = sum(map(_size, bursts))
 
     def take_pongs(self) -> list[bytes]:
         """Hands over the payloads of pongs that were read."""
@@ -176,20 +193,15 @@ class MessageReader:
 
     def _cut(self, data: bytes, at: int, most: int) -> int:
         """Cuts what is plain from a frame's beginning on; returns where that ends."""
-        messages, limit = self.messages, self._max_message_bytes
-        count = len(messages)
+        bursts, limit = self.bursts, self._max_message_bytes
         try:
             if self._unpack is None:
-                end = cut_plain(data, at, stop=at + _STRIDE_BYTES, limit=limit, into=messages)
-                self.unread_bytes += end - at + MESSAGE_OVERHEAD_BYTES * (len(messages) - count)
+                end, count = cut_plain(data, at, stop=at + _STRIDE_BYTES, limit=limit, into=bursts)
+                self.unread_bytes += end - at + MESSAGE_OVERHEAD_BYTES * count
                 return end
-            end = cut_packed(
-                data,
-                at,
-                room=most - self.unread_bytes,
-                limit=limit,
-                into=messages,
-                unpack=self._unpack,
+            room = most - self.unread_bytes
+            end, left = cut_packed(
+                data, at, room=room, limit=limit, into=bursts, unpack=self._unpack
             )
         except UnicodeDecodeError:
             self._refuse(NOT_UTF8, CloseCode.INVALID_DATA)
@@ -198,8 +210,7 @@ class MessageReader:
         except PayloadTooBig as error:
             self._fail(CloseCode.MESSAGE_TOO_BIG, error)
         else:
-            for message in messages[count:]:
-                self.unread_bytes += len(message.data) + MESSAGE_OVERHEAD_BYTES
+            self.unread_bytes += room - left
             return end
         return len(data)
 
@@ -266,7 +277,7 @@ class MessageReader:
             self._left_after_close -= len(data)
             if self._left_after_close < 0:
                 return
-        self.messages.append(Message(kind, data))
+        payloads_of(kind, self.bursts).append(data)
         self.unread_bytes += len(data) + MESSAGE_OVERHEAD_BYTES
 
     # --- faults: nothing behind one counts (RFC 6455 §7.1.7) ---
@@ -280,3 +291,9 @@ class MessageReader:
         self._fault = fault
         self.stirred = True
         self.protocol.fail(code, str(fault))
+
+
+def _size(burst: Burst) -> int:
+    """Returns what a burst takes, estimated."""
+    payloads = burst.payloads
+    return sum(map(len, payloads)) + MESSAGE_OVERHEAD_BYTES * len(payloads)

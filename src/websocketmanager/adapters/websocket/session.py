@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -15,8 +14,8 @@ from websocketmanager.adapters.websocket.cutting import is_utf8
 from websocketmanager.adapters.websocket.failures import ending_failure
 from websocketmanager.adapters.websocket.reading import NOT_UTF8, TOO_MANY_FRAGMENTS
 from websocketmanager.domain.failure import Failure, SocketFailed
-from websocketmanager.domain.model import Kind, Message
-from websocketmanager.ports import Clock, DialTarget
+from websocketmanager.domain.model import Burst, Kind, Message
+from websocketmanager.ports import Clock, DialTarget, Receiver
 
 #: RFC 6455 §5.5: a control frame has 125 bytes at most, and the code takes two.
 _MAX_REASON_BYTES: Final = 123
@@ -33,6 +32,8 @@ class WebSocketSession:
         self._address = address
         self._clock = clock
         self._refusal: Failure | None = None
+        #: What a receiver did not take.
+        self._held: Burst | None = None
 
     def __repr__(self) -> str:
         return f"<WebSocketSession {self._address} {self._connection.state.name.lower()}>"
@@ -52,17 +53,31 @@ class WebSocketSession:
         """`Clock.monotonic()` when bytes came last, of whatever frame."""
         return self._connection.last_heard
 
-    async def recv_many(self) -> Sequence[Message]:
-        """Returns the whole messages that the library holds, at least one. Cancelling loses none.
+    async def recv_into(self, receiver: Receiver) -> None:
+        """Gives the receiver what the library holds and what arrives, until it is full.
+
+        Cancelling loses none.
 
         Raises:
             SocketFailed: as `recv` does.
         """
-        messages = [await self.recv()]
+        while not receiver.full:
+            if self._held is None:
+                self._held = await self._burst()
+                continue  # it may have become full meanwhile
+            # Held until it is taken: a receiver that raises takes nothing along.
+            kind, payloads = self._held.kind, self._held.payloads
+            left = payloads[receiver.take(kind, payloads) :]
+            self._held = Burst(kind, left) if left else None
+
+    async def _burst(self) -> Burst:
+        """Returns whole messages of one kind that the library holds, one at least."""
+        first = await self.recv()
+        payloads, connection = [first.data], self._connection
         with suppress(SocketFailed):  # the next call says so again
-            while self._connection.whole:
-                messages.append(await self.recv())  # which does not wait then
-        return messages
+            while connection.whole and connection.kinds[0] is first.kind:
+                payloads.append((await self.recv()).data)  # which does not wait then
+        return Burst(first.kind, payloads)
 
     async def recv(self) -> Message:
         """Returns the next message. Cancelling loses none.
@@ -70,6 +85,11 @@ class WebSocketSession:
         Raises:
             SocketFailed: the socket ended, and all messages before its end were returned.
         """
+        if self._held is not None:
+            held, self._held = self._held, None
+            if len(held.payloads) > 1:
+                self._held = Burst(held.kind, held.payloads[1:])
+            return Message(held.kind, held.payloads[0])
         self._raise_refusal()
         connection = self._connection
         try:

@@ -30,10 +30,14 @@ class Early:
     """What arrived before it could be delivered, in order.
 
     Attributes:
+        max_messages: with so many it is full.
+        max_bytes: with so many it is full.
         messages: each with whether it is a reply that belongs to the dialogue.
         size: bytes of all.
     """
 
+    max_messages: int = MAX_EARLY
+    max_bytes: int = MAX_EARLY_BYTES
     messages: list[tuple[Message, bool]] = field(default_factory=list)
     size: int = 0
 
@@ -45,7 +49,7 @@ class Early:
     @property
     def full(self) -> bool:
         """Whether it must not become more."""
-        return len(self.messages) > MAX_EARLY or self.size > MAX_EARLY_BYTES
+        return len(self.messages) >= self.max_messages or self.size >= self.max_bytes
 
 
 class Opening:

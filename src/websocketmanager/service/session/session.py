@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,6 +83,34 @@ class Session:
         socket: once it is open.
     """
 
+    __slots__ = (
+        "_chores",
+        "_compared",
+        "_data_seen",
+        "_doomed",
+        "_ears",
+        "_held",
+        "_held_since",
+        "_incomplete",
+        "_noted",
+        "_numbered",
+        "_opened",
+        "_owed_words",
+        "_plain",
+        "_ready",
+        "_released",
+        "_retired",
+        "_rotation_wanted",
+        "_speaker",
+        "_subscriptions",
+        "_successor",
+        "_tools",
+        "_vigil",
+        "generation",
+        "plan",
+        "socket",
+    )
+
     def __init__(
         self,
         generation: int,
@@ -117,14 +145,15 @@ class Session:
             tools.clock,
             self._speaker,
             self._chores,
-            full=lambda: self._must_wait,
+            full=lambda: self.full,
             failed=self._fail,
         )
         # Nothing of the plan looks at messages: what changes of it, the subscriptions, says so.
         self._plain = not (plan.refusals or plan.notices or plan.data or plan.answers_heartbeat)
         self._opened = False
         self._numbered = False
-        self._held = Early()
+        # A successor has to read until it is ready; any other can wait, as when the buffer is full.
+        self._held = Early() if successor else Early(*ears.pump.bounds)
         self._held_since: list[float] = []
         self._owed_words: list[str | None] = []
         self._incomplete = bool(plan.subscriptions)
@@ -217,6 +246,9 @@ class Session:
         since, self._held_since = self._held_since, []
         for (message, _), at in zip(held.messages, since, strict=True):
             self._accept(message, at)
+        if self._ears.pump.full:
+            # The reader sees that only with the next message.
+            self._chores.begin(self._make_room)
         for words in self._owed_words:
             self._tell_owed(words)
         self._owed_words.clear()
@@ -300,23 +332,36 @@ class Session:
 
     async def _read(self, socket: Socket, early: Early) -> Failure:
         """Reads until the socket ends; returns why."""
-        pump = self._ears.pump
         try:
             self._begin(early)
             while True:
-                messages = await socket.recv_many()
-                taken = 0
-                while taken < len(messages):
-                    taken += self._take_some(messages, taken)
-                    if self._held.full:
-                        await self._wait_release()
-                    if self._numbered and pump.full:
-                        await pump.wait_room()
-                        self._vigil.note_room()
+                await socket.recv_into(self)
+                if self._held.full:
+                    await self._wait_release()
+                if self._numbered:
+                    await self._wait_room()
         except SocketFailed as error:
             return self._ending(error.failure)
         except Exception as error:  # noqa: BLE001 - as in run
             return self._fault(error)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is read because nothing more can be taken (`ports.Receiver`)."""
+        return self._ears.pump.full if self._numbered else self._held.full
+
+    def take(self, kind: Kind, payloads: list[bytes]) -> int:
+        """Takes messages; returns how many (`ports.Receiver`)."""
+        if self._is_all_data:
+            clock = self._tools.clock
+            count = self._ears.pump.accept_run(kind, payloads, clock.now())
+            self._vigil.hear_many(count)
+            return count
+        for count, data in enumerate(payloads, 1):
+            self._take(Message(kind, data))
+            if self.full:
+                return count
+        return len(payloads)
 
     def _ending(self, failure: Failure) -> Failure:
         if self._retired is None:
@@ -325,10 +370,20 @@ class Session:
         code = failure.close_code if failure.kind is FailureKind.PEER_CLOSED else 0
         return replace(self._retired, close_code=code)
 
-    @property
-    def _must_wait(self) -> bool:
-        """Whether nothing is read because nothing more can be taken."""
-        return self._held.full or (self._numbered and self._ears.pump.full)
+    async def _wait_room(self) -> None:
+        """Waits until the buffer takes more.
+
+        Raises:
+            SocketFailed: the session shall end instead.
+        """
+        await self._ears.pump.wait_room()
+        self._vigil.note_room()
+
+    async def _make_room(self) -> None:
+        try:
+            await self._wait_room()
+        except SocketFailed as error:
+            self._fail(error.failure)
 
     async def _wait_release(self) -> None:
         """Waits until what is held can be delivered.
@@ -341,15 +396,6 @@ class Session:
             raise SocketFailed(Failure(FailureKind.DIALOGUE_TIMEOUT, text))
         await self._released.wait()
         self._vigil.note_room()
-
-    def _take_some(self, messages: Sequence[Message], start: int) -> int:
-        """Takes messages from `start` on; returns how many: one at least."""
-        if not self._is_all_data:
-            self._take(messages[start])
-            return 1
-        count = self._ears.pump.accept_many(messages, start, self._tools.clock.now())
-        self._vigil.hear_many(count)
-        return count
 
     @property
     def _is_all_data(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from websocketmanager.domain.detectors import Signs, end_of_quiet, judge_silence
 from websocketmanager.domain.failure import Failure, FailureKind
@@ -28,6 +27,22 @@ class Vigil:
         failed: told what ends the session.
     """
 
+    __slots__ = (
+        "_beat_sent_at",
+        "_chores",
+        "_clock",
+        "_failed",
+        "_full",
+        "_heard",
+        "_judges_silence",
+        "_ping_interval",
+        "_ping_timeout",
+        "_plan",
+        "_room_at",
+        "_signs",
+        "_speaker",
+    )
+
     def __init__(
         self,
         plan: Plan,
@@ -50,6 +65,7 @@ class Vigil:
         self._ping_timeout = liveness.ping_timeout_ms / 1000 or policy.ping_timeout_seconds
         now = clock.monotonic()
         self._signs = Signs(opened_at=now, read_at=now)
+        self._judges_silence = plan.silence.wanted
         self._heard = 0
         self._beat_sent_at: float | None = None
         self._room_at = 0.0
@@ -60,7 +76,7 @@ class Vigil:
         self._signs = Signs(opened_at=now, read_at=now)
         if self._ping_interval > 0:
             self._ping_later(now + self._ping_interval)
-        if self._plan.silence.wanted:
+        if self._judges_silence:
             self._look_at_silence()
         if self._plan.heartbeat is not None:
             self._beat_later(self._plan.heartbeat, now)
@@ -70,25 +86,25 @@ class Vigil:
     def hear(self) -> None:
         """Any message was read: a sign of life."""
         self._heard += 1
-        if self._plan.silence.wanted:
-            self._signs = replace(self._signs, read_at=self._clock.monotonic())
+        if self._judges_silence:
+            self._signs.read_at = self._clock.monotonic()
 
     def hear_many(self, count: int) -> None:
         """So many messages of data were read."""
         self._heard += count
-        if self._plan.silence.wanted:
+        if self._judges_silence:
             now = self._clock.monotonic()
-            self._signs = replace(self._signs, read_at=now, data_at=now)
+            self._signs.read_at = self._signs.data_at = now
 
     def hear_data(self) -> None:
         """It was data."""
-        if self._plan.silence.wanted:
-            self._signs = replace(self._signs, data_at=self._clock.monotonic())
+        if self._judges_silence:
+            self._signs.data_at = self._clock.monotonic()
 
     def note_room(self) -> None:
         """The reader goes on: until now the silence was our own, and all limits count anew."""
         now = self._room_at = self._clock.monotonic()
-        self._signs = replace(self._signs, read_at=now, quiet_at=now)
+        self._signs.read_at = self._signs.quiet_at = now
 
     def take(self, message: Message) -> bool:
         """Returns whether the message answers our heartbeat: then it is not forwarded."""
@@ -122,7 +138,7 @@ class Vigil:
         try:
             async with clock.timeout(timeout):
                 await speaker.socket.ping()
-            self._signs = replace(self._signs, read_at=clock.monotonic())
+            self._signs.read_at = clock.monotonic()
         except TimeoutError:
             if blocked or self._full() or self._room_at >= pinged_at:
                 next_at = clock.monotonic() + self._ping_interval
@@ -141,11 +157,10 @@ class Vigil:
         quiet = self._look_for_quiet(now)
         if self._full():
             # Nothing is read while the buffer is full: silence is our own.
-            self._signs = replace(self._signs, read_at=now, quiet_at=now)
+            self._signs.read_at = self._signs.quiet_at = now
         if (socket := self._speaker.socket) is not None:
             # Any frame is a sign of life, a ping of the server as well; of data it is none.
-            read_at = max(self._signs.read_at, socket.last_heard)
-            self._signs = replace(self._signs, read_at=read_at)
+            self._signs.read_at = max(self._signs.read_at, socket.last_heard)
         judgement = judge_silence(self._plan.silence, self._signs, now=now, quiet=quiet)
         if judgement.failure is not None:
             self._failed(judgement.failure)
@@ -161,7 +176,7 @@ class Vigil:
         end = end_of_quiet(self._plan.quiet.covers, since=wall - (now - since), now=wall)
         if end is None:
             return False
-        self._signs = replace(signs, quiet_at=now - (wall - end))
+        signs.quiet_at = now - (wall - end)
         return end == wall
 
     # --- application heartbeat ----------------------------------------------------------------
