@@ -20,7 +20,7 @@ from websocketmanager.domain.envelope import (
     each_event,
 )
 from websocketmanager.domain.model import Topic
-from websocketmanager.domain.wire import EventEncoder, framed, varint
+from websocketmanager.domain.wire import EventEncoder, event_heads, framed, varint
 
 PLENTY = 1 << 40
 #: What UTF-8 can hold: all of Unicode without surrogates.
@@ -101,6 +101,11 @@ def test_a_batch_is_the_same_request(several: list[Parcel]) -> None:
         assert pb.PublishEventsRequest.FromString(body) == want
         apart = b"".join(map(framed, encoder.requests(several)))
         assert pb.PublishEventsRequest.FromString(apart) == want
+
+
+@given(sizes=st.lists(st.integers(0, 4200) | st.integers(0, 1 << 28)))
+def test_heads_of_entries_are_tag_and_length(sizes: list[int]) -> None:
+    assert event_heads(sizes) == [b"\x0a" + varint(size) for size in sizes]
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 4095, 4096, 16_383, 16_384, 3 * 1024 * 1024])

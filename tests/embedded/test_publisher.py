@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tests.embedded.journal import KeptFacts
 from tests.kit.clock import ManualClock, ScriptedDice
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
@@ -29,7 +31,7 @@ class Desk:
         self.fanout.unsubscribe("1")
         got: list[pb.PubsubSubscribeResponse] = []
         while taken := await self.subscription.take(10_000, MEBIBYTE):
-            got += pb.PubsubEvents.FromString(b"".join(taken)).events
+            got += pb.PubsubEvents.FromString(taken).events
         return got
 
 
@@ -93,3 +95,38 @@ async def test_a_giant_batch_lets_others_run_and_is_published_whole() -> None:
 
         assert one.clock.slept == [0.0, 0.0]
         assert [e.data for e in await one.received()] == [data for _, data in events]
+
+
+async def test_ids_count_on_through_blocks_and_batches() -> None:
+    async with desk() as one:
+        for _ in range(5):
+            await publish(one, [("a.b", b"x")] * 1000)
+        await publish(one, [("a.c", b"x")])
+
+        ids = [event.message_id for event in await one.received()]
+        assert len({an_id[:16] for an_id in ids}) == 1
+        assert [int(an_id[16:], 16) for an_id in ids] == list(range(5001))
+        assert {len(an_id) for an_id in ids} == {32}
+
+
+async def test_a_run_becomes_chunks_that_a_stream_message_holds() -> None:
+    async with desk() as one:
+        sizes = [400_000, 400_000, 400_000, MEBIBYTE - 100, 10, 10, 600_000]
+        assert await publish(one, [("a.b", b"x" * size) for size in sizes]) == (7, "")
+
+        chunks = list(one.subscription._waiting)
+        assert [chunk.events for chunk in chunks] == [2, 1, 1, 3]
+        assert all(len(chunk.body) <= MEBIBYTE for chunk in chunks[:2])
+        assert [len(e.data) for e in await one.received()] == sizes
+
+
+@pytest.mark.parametrize("limit", [130, 200, 300, 16_384, 16_500])
+async def test_the_limit_is_exactly_that_of_a_delivery(limit: int) -> None:
+    async with desk(max_message_bytes=limit) as one:
+        for size in range(max(0, limit - 130), limit):
+            delivered = pb.PubsubSubscribeResponse.FromString(request("a.b", b"x" * size))
+            delivered.message_id, delivered.timestamp = "i" * 32, "2023-11-14T22:13:20.000000Z"
+            fits = pb.PubsubEvents(events=[delivered]).ByteSize() <= limit
+            outcome = await publish(one, [("a.b", b"x" * size)])
+            assert outcome == ((1, "") if fits else (0, "data"))
+        assert one.subscription.waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,7 +12,14 @@ import pytest
 from grpc import StatusCode as Code
 
 from tests.embedded.client import EOF, Client, event, read_events, running
+from tests.embedded.journal import KeptFacts
+from tests.kit.clock import ManualClock, ScriptedDice
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
+from websocketmanager.embedded.fanout import Fanout, QueueLimits
+from websocketmanager.embedded.publisher import Publisher
+from websocketmanager.embedded.servicer import PubsubServicer
+from websocketmanager.embedded.store import opened_store
+from websocketmanager.embedded.topics import ScenarioRegistry, TopicJudge
 
 TOPIC, REFUSED = "demo.ticks", "no-such-prefix"
 
@@ -144,6 +151,64 @@ async def test_a_stream_that_waits_does_not_delay_the_end() -> None:
         assert failed.value.code() is Code.UNAVAILABLE
         assert failed.value.details() == "the API is stopping"
         await channel.close(None)
+
+
+async def due() -> None:
+    """Lets what is due run, as a call that waits for gRPC does."""
+    loop = asyncio.get_running_loop()
+    came = loop.create_future()
+    loop.call_soon(came.set_result, None)
+    await came
+
+
+class StoppingCaller:
+    """A stream at whose n-th message, as it comes, the API is told to stop."""
+
+    def __init__(self, bodies: Sequence[pb.PublishBatch], stop_at: int) -> None:
+        self.bodies = [body.SerializeToString() for body in bodies]
+        self.stop_at = stop_at
+        self.stop: Callable[[], None] = lambda: None
+        self.acks: list[pb.PublishAck] = []
+        self.aborted: list[Code] = []
+
+    async def read(self) -> bytes:
+        body = self.bodies.pop(0)
+        self.stop_at -= 1
+        if self.stop_at == 0:
+            self.stop()
+        return body
+
+    async def write(self, ack: pb.PublishAck) -> None:
+        self.acks.append(ack)
+        await due()
+
+    async def abort(self, code: Code, _: str) -> None:
+        await due()
+        self.aborted.append(code)
+
+
+@pytest.mark.parametrize("stop_at", [1, 2])
+async def test_a_batch_that_comes_with_the_end_is_not_half_done(stop_at: int) -> None:
+    caller = StoppingCaller([batch(n, event(TOPIC, b"%d" % n)) for n in (1, 2, 3)], stop_at)
+    async with opened_store(":memory:") as store:
+        fanout = Fanout(QueueLimits(), KeptFacts())
+        judge = TopicJudge(ScenarioRegistry(store, ()), "any")
+        clock, dice = ManualClock(), ScriptedDice()
+        publisher = Publisher(fanout, judge, max_message_bytes=1000, clock=clock, dice=dice)
+        servicer = PubsubServicer(publisher, fanout, judge, dice=dice)
+        subscription = fanout.subscribe("1", [TOPIC])
+
+        def stop() -> None:
+            fanout.stop()
+            servicer.stop()
+
+        caller.stop = stop
+        context: Any = caller
+        await servicer.publish_stream(None, context)
+
+    assert caller.aborted == [Code.UNAVAILABLE]
+    assert len(caller.acks) == subscription.waiting == stop_at - 1
+    assert servicer._listening == set()
 
 
 async def test_the_key_is_asked_for() -> None:

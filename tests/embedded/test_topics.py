@@ -35,3 +35,24 @@ async def test_the_scenario_service_decides_over_others() -> None:
         assert await registry.active({"S1", "S2"}) == {"S1"}
         await store.save("scenario", "scenario.S1", '{"status":"archived"}')
         assert await registry.active({"S1"}) == frozenset()
+
+
+async def test_a_scenario_is_asked_for_each_time() -> None:
+    async with opened_store(":memory:") as store:
+        judge = TopicJudge(ScenarioRegistry(store, SERVICES), "platform")
+        await store.save("scenario", "scenario.S1", "{}")
+        topics = ["demo.ticks", "sc.S1.a.b.c"]
+        for _ in range(2):
+            assert await judge.refusals(topics) == {}
+        await store.save("scenario", "scenario.S1", '{"status":"archived"}')
+        assert set(await judge.refusals(topics)) == {"sc.S1.a.b.c"}
+        assert await judge.refusals(["demo.ticks"]) == {}
+        assert set(await judge.refusals(["no-such-prefix"])) == {"no-such-prefix"}
+
+
+async def test_what_is_remembered_of_topics_is_bounded() -> None:
+    async with opened_store(":memory:") as store:
+        judge = TopicJudge(ScenarioRegistry(store, SERVICES), "platform")
+        for number in range(5000):
+            assert await judge.refusals([f"demo.t{number}"]) == {}
+            assert len(judge._accepted) == number % 4096 + 1

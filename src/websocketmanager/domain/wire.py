@@ -65,6 +65,13 @@ _BLOCK = 10**_BLOCK_DIGITS
 _LAST_DIGITS = tuple(b"%03d" % number for number in range(_BLOCK))
 
 
+def event_heads(sizes: Sequence[int]) -> list[bytes]:
+    """Returns tag and length of entries of the repeated field 1, by the bytes in each."""
+    if max(sizes, default=0) < _TABLE:
+        return [_EVENT_HEADS[size] for size in sizes]
+    return [_EVENT_HEADS[size] if size < _TABLE else FIELD_1 + varint(size) for size in sizes]
+
+
 @lru_cache(maxsize=4096)
 def _entry_head(key: str, value_bytes: int) -> bytes:
     """Returns a map entry in field 3 up to its value: few keys, and values of few lengths."""

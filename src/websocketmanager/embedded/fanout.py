@@ -2,18 +2,20 @@
 
 Publishing never waits. A subscriber that lets more wait than its bounds allow is cut: what
 waited is forgotten, its reader is told, and nobody else notices. Single-threaded: everything
-here belongs to one event loop. Events are opaque bytes, shared by all their subscribers.
+here belongs to one event loop. Events wait in the chunks that they were published in, which all
+their subscribers share.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from websocketmanager.domain.facts import SubscriberCut
+from websocketmanager.embedded.chunk import Chunk, entry_end
 from websocketmanager.ports import Journal
 
 
@@ -44,21 +46,28 @@ class Subscription:
         self.topics = tuple(dict.fromkeys(topics))
         self.end: End | None = None
         self._limits = limits
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Chunk] = deque()
+        self._waiting_events = 0
         self._waiting_bytes = 0
-        self._changed = asyncio.Event()
+        # Of the oldest chunk, when a reader took less than all of it.
+        self._taken_events = 0
+        self._taken_bytes = 0
+        #: Of the reader that waits.
+        self._wake: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         state = self.end.name if self.end else "in force"
-        return f"<Subscription {self.id} {state} topics={self.topics} waiting={len(self._waiting)}>"
+        return f"<Subscription {self.id} {state} topics={self.topics} waiting={self.waiting}>"
 
     @property
     def waiting(self) -> int:
         """How many events wait to be taken."""
-        return len(self._waiting)
+        return self._waiting_events
 
-    async def take(self, max_events: int, max_bytes: int) -> Sequence[bytes]:
-        """Waits for events and takes those that wait, oldest first and at least one.
+    async def take(self, max_events: int, max_bytes: int) -> bytes:
+        """Waits for events and takes of those that wait, oldest first and at least one.
+
+        As many whole chunks as fit, or of one that does not fit alone what does.
 
         Empty once the subscription has ended, when all that it still had to give was taken;
         `end` then says why. Cancelling takes nothing. For one reader at a time.
@@ -66,43 +75,58 @@ class Subscription:
         Args:
             max_events: events to take at most.
             max_bytes: their size together at most, unless the first alone is larger.
+
+        Returns:
+            The events, entries of `PubsubEvents`.
         """
         while not self._waiting:
             if self.end is not None:
-                return ()
-            self._changed.clear()
-            await self._changed.wait()
-        taken = [self._waiting.popleft()]
-        size = len(taken[0])
-        while self._waiting and len(taken) < max_events:
-            size += len(self._waiting[0])
-            if size > max_bytes:
-                size -= len(self._waiting[0])
+                return b""
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+        bodies: list[bytes] = []
+        events = size = 0
+        while self._waiting:
+            chunk = self._waiting[0]
+            count = chunk.events - self._taken_events
+            events += count
+            size += len(chunk.body) - self._taken_bytes
+            if (events > max_events or size > max_bytes) and (bodies or count > 1):
+                if not bodies:
+                    bodies.append(self._cut(chunk.body, max_events, max_bytes))
                 break
-            taken.append(self._waiting.popleft())
-        self._waiting_bytes -= size
+            bodies.append(chunk.body[self._taken_bytes :])
+            self._waiting.popleft()
+            self._taken_events = self._taken_bytes = 0
+            self._waiting_events -= count
+        taken = bodies[0] if len(bodies) == 1 else b"".join(bodies)
+        self._waiting_bytes -= len(taken)
         return taken
 
-    def offer(self, events: Sequence[bytes], size: int) -> bool:
-        """Queues events of `size` bytes together; False when not all of them fit."""
-        waiting, limits = self._waiting, self._limits
-        total = self._waiting_bytes + size
-        fit = total <= limits.max_bytes and len(waiting) + len(events) <= limits.max_events
-        if fit:
-            waiting.extend(events)
-            self._waiting_bytes = total
-        else:
-            fit = all(self._offer_one(event) for event in events)
-        self._changed.set()
-        return fit
+    def _cut(self, body: bytes, max_events: int, max_bytes: int) -> bytes:
+        """Takes what fits from the oldest chunk, of which not everything does."""
+        start = self._taken_bytes
+        end, count = entry_end(body, start), 1
+        while count < max_events and (further := entry_end(body, end)) - start <= max_bytes:
+            end, count = further, count + 1
+        self._taken_events += count
+        self._taken_bytes = end
+        self._waiting_events -= count
+        return body[start:end]
 
-    def _offer_one(self, event: bytes) -> bool:
-        waiting = self._waiting
-        size = self._waiting_bytes + len(event)
-        if waiting and (len(waiting) >= self._limits.max_events or size > self._limits.max_bytes):
+    def offer(self, chunk: Chunk) -> bool:
+        """Queues events; False, and none is queued, when not all of them fit."""
+        size = self._waiting_bytes + len(chunk.body)
+        events = self._waiting_events + chunk.events
+        if (size > self._limits.max_bytes or events > self._limits.max_events) and events > 1:
             return False
-        waiting.append(event)
+        self._waiting.append(chunk)
         self._waiting_bytes = size
+        self._waiting_events = events
+        self._notify()
         return True
 
     def finish(self, reason: End) -> None:
@@ -110,8 +134,12 @@ class Subscription:
         self.end = reason
         if reason is End.TOO_SLOW:
             self._waiting.clear()
-            self._waiting_bytes = 0
-        self._changed.set()
+            self._waiting_events = self._waiting_bytes = 0
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
 
 class Fanout:
@@ -161,13 +189,12 @@ class Fanout:
         """Says whether an event on this topic would go anywhere."""
         return topic in self._by_topic
 
-    def publish(self, topic: str, events: Sequence[bytes]) -> None:
+    def publish(self, topic: str, chunk: Chunk) -> None:
         """Queues events for all subscribers of the topic and cuts those that are full."""
         subscribers = self._by_topic.get(topic)
         if not subscribers:
             return
-        size = sum(map(len, events))
-        slow = [s for s in subscribers if not s.offer(events, size)]
+        slow = [subscriber for subscriber in subscribers if not subscriber.offer(chunk)]
         for subscription in slow:  # apart: ending them changes the list above
             waiting = subscription.waiting
             self._end(subscription, End.TOO_SLOW)

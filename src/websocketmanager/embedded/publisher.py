@@ -2,17 +2,20 @@
 
 Events are not rebuilt: `PublishRequest` and `PubsubSubscribeResponse` agree in their first three
 fields, so a delivery is the request's bytes followed by message id and timestamp, serialised once
-for all subscribers.
+for all subscribers, and with its neighbours of the same topic at once.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from websocketmanager.domain.envelope import timestamp
-from websocketmanager.domain.wire import FIELD_1, varint
+from websocketmanager.domain.wire import varint
+from websocketmanager.embedded.chunk import MAX_CHUNK_BYTES, chunk_of
 from websocketmanager.embedded.fanout import Fanout
 from websocketmanager.embedded.topics import TopicJudge
 from websocketmanager.errors import Fault
@@ -22,6 +25,11 @@ from websocketmanager.ports import Clock, Dice
 _STRETCH: Final = 1024
 #: Hexadecimal digits of a message's number.
 _ID_DIGITS: Final = 16
+#: The last of them come from a table.
+_LOW: Final = 3
+_LOW_DIGITS: Final = tuple(b"%0*x" % (_LOW, number) for number in range(16**_LOW))
+#: Tag and length before an entry: as much as they can be, since messages are below 2 GiB.
+_HEAD_BYTES: Final = 6
 # Tags of length-delimited fields: number << 3 | 2.
 _MESSAGE_ID_TAG: Final = b"\x22"
 _TIMESTAMP_TAG: Final = b"\x2a"
@@ -49,12 +57,13 @@ class Publisher:
         self._fanout = fanout
         self._judge = judge
         self._clock = clock
-        self._number = 0
         #: Of one event delivered, and of one request.
         self.max_message_bytes = max_message_bytes
         # 64 random bits for this process, then a number: unique without dice per message.
         prefix = dice.token_bytes(8).hex().encode()
         self._id_head = _MESSAGE_ID_TAG + varint(len(prefix) + _ID_DIGITS) + prefix
+        # A block of ids shares its first digits, and low counts within it.
+        self._block, self._low, self._head = -1, len(_LOW_DIGITS), b""
 
     @property
     def stopped(self) -> bool:
@@ -93,37 +102,62 @@ class Publisher:
             topic = topics[start]
             if topic in refusals:
                 return start, Fault("topic", refusals[topic])
-            stop = start + 1
-            while stop < end and topics[stop] == topic:
-                stop += 1
+            stop = _run_end(topics, start, end)
             if self._fanout.has_subscribers(topic):
-                deliveries, excess = self._deliveries(requests[start:stop], tail)
-                self._fanout.publish(topic, deliveries)
+                start, excess = self._run(topic, requests[start:stop], start, tail)
                 if excess:
                     # Taken all the same, it would fail at each subscriber with the same limit.
                     problem = f"delivered it has {excess} bytes, above the limit of "
-                    fault = Fault("data", problem + str(self.max_message_bytes))
-                    return start + len(deliveries), fault
+                    return start, Fault("data", problem + str(self.max_message_bytes))
             start = stop
         return start, None
 
-    def _deliveries(self, requests: Sequence[bytes], tail: bytes) -> tuple[list[bytes], int]:
-        """Returns events as entries of `PubsubEvents.events`, up to the first that is too large.
+    def _run(
+        self, topic: str, requests: Sequence[bytes], start: int, tail: bytes
+    ) -> tuple[int, int]:
+        """Publishes events of one topic up to the first that is too large.
 
-        Its size comes second, and zero when there is none.
+        Returns where it stopped, counted from start, and the size of the one that is too large;
+        zero when there is none.
         """
-        deliveries: list[bytes] = []
-        append, join = deliveries.append, b"".join
-        limit, head, number = self.max_message_bytes, self._id_head, self._number
-        more = len(head) + _ID_DIGITS + len(tail)
+        more = len(self._id_head) + _ID_DIGITS + len(tail)
+        sizes = [len(request) + more for request in requests]
         excess = 0
-        for request in requests:
-            number += 1
-            size = varint(len(request) + more)
-            delivery = join((FIELD_1, size, request, head, b"%016x" % number, tail))
-            if len(delivery) > limit:
-                excess = len(delivery)
-                break
-            append(delivery)
-        self._number = number
-        return deliveries, excess
+        if max(sizes) + _HEAD_BYTES > self.max_message_bytes:
+            for place, size in enumerate(sizes):
+                delivered = 1 + len(varint(size)) + size
+                if delivered > self.max_message_bytes:
+                    excess, requests, sizes = delivered, requests[:place], sizes[:place]
+                    break
+        place = 0
+        while place < len(requests):
+            if self._low == len(_LOW_DIGITS):
+                self._block, self._low = self._block + 1, 0
+                self._head = self._id_head + b"%0*x" % (_ID_DIGITS - _LOW, self._block)
+            end = place + _fitting(sizes, place, len(_LOW_DIGITS) - self._low)
+            ids = _LOW_DIGITS[self._low : self._low + end - place]
+            chunk = chunk_of(requests[place:end], sizes[place:end], self._head, ids, tail)
+            self._low += end - place
+            self._fanout.publish(topic, chunk)
+            place = end
+        return start + place, excess
+
+
+def _run_end(topics: Sequence[str], start: int, end: int) -> int:
+    """Returns where the events of the topic at start are followed by one of another topic."""
+    topic = topics[start]
+    stop = start + 1
+    if stop < end and topics[start:end].count(topic) == end - start:  # as nearly always
+        return end
+    while stop < end and topics[stop] == topic:
+        stop += 1
+    return stop
+
+
+def _fitting(sizes: Sequence[int], start: int, most: int) -> int:
+    """Returns how many events from start on make a chunk."""
+    ours = sizes[start : start + most]
+    if sum(ours) + len(ours) * _HEAD_BYTES <= MAX_CHUNK_BYTES:
+        return len(ours)
+    ends = list(accumulate(size + _HEAD_BYTES for size in ours))
+    return max(1, bisect_right(ends, MAX_CHUNK_BYTES))

@@ -1,19 +1,20 @@
 """The RPCs of State and Pubsub: judge, ask the store, the publisher or the fanout, answer.
 
-What is published comes in as bytes and is read twice: once to check it and to see its topics, once
-as a list of bytes that go on as they are.
+What is published comes in as bytes and is read twice: once as a list of bytes that go on as they
+are, once to check those and to see their topics.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
 from websocketmanager._proto.virtufin_api import virtufin_api_pb2 as pb
+from websocketmanager.embedded.checking import EventChecker, checked
+from websocketmanager.embedded.chunk import MAX_CHUNK_BYTES, without_head
 from websocketmanager.embedded.fanout import End, Fanout, Subscription
 from websocketmanager.embedded.publisher import Published, Publisher
 from websocketmanager.embedded.store import Store
@@ -22,13 +23,11 @@ from websocketmanager.errors import Fault, InvalidArgument
 from websocketmanager.ports import Dice
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-M = TypeVar("M", bound=Message)
 
 #: Initial metadata of a subscription's stream: the id that `Unsubscribe` takes.
 SUBSCRIPTION_ID: Final = "subscription-id"
 #: What one message of a `SubscribeEvents` stream holds at most.
 _MAX_EVENTS: Final = 1024
-_MAX_BYTES: Final = 1024 * 1024
 
 
 class StateServicer:
@@ -104,6 +103,7 @@ class PubsubServicer:
         self._fanout = fanout
         self._judge = judge
         self._dice = dice
+        self._checker = EventChecker()
         #: Publishing streams that wait for their next batch.
         self._listening: set[asyncio.Timeout] = set()
 
@@ -114,7 +114,7 @@ class PubsubServicer:
 
     async def publish_event(self, body: bytes, _: Context) -> pb.PublishResponse:
         """Queues the event for every subscriber of its topic."""
-        topic = _checked(pb.CheckedRequest, body).topic
+        topic = checked(pb.CheckedRequest, body).topic
         published = await self._publisher.publish([topic], [body])
         if published.fault is not None:
             raise InvalidArgument(published.fault)
@@ -122,21 +122,42 @@ class PubsubServicer:
 
     async def publish_events(self, body: bytes, _: Context) -> pb.PublishEventsResponse:
         """Publishes in order and stops at the first event that is refused."""
-        published = await self._publish(body, _checked(pb.SerialisedBatch, body))
+        published = await self._publish(body, checked(pb.SerialisedBatch, body))
         status = _stopped(published)
         return pb.PublishEventsResponse(published=published.count, status=status)
 
     async def publish_stream(self, _: object, context: Context) -> None:
         """Publishes batches in order and acknowledges each; see `PublishBatch`."""
+        try:
+            # One scope for the whole stream: entering it for each batch costs more than reading.
+            async with asyncio.timeout(None) as listening:
+                if await self._published_all(context, listening):
+                    return
+        except TimeoutError:
+            if not listening.expired():
+                raise
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the API is stopping")
+
+    async def _published_all(self, context: Context, listening: asyncio.Timeout) -> bool:
+        """Publishes batches until the caller has no more; False when the API stops before that."""
         last = stops = 0
-        while isinstance(body := await self._next_batch(context), bytes):
-            batch = _checked(pb.SerialisedBatch, body)
+        while not self._publisher.stopped:
+            self._listening.add(listening)
+            try:
+                body = await context.read()
+            finally:
+                self._listening.discard(listening)
+            if not isinstance(body, bytes):
+                return True
+            if listening.when() is not None:
+                return False  # `stop` was called as it came, and would break in now
+            batch = checked(pb.SerialisedBatch, body)
             last += 1
             if batch.number != last:
                 problem = f"{last} is due, and {batch.number} came"
                 raise InvalidArgument(Fault("number", problem))
             if batch.stops != stops:
-                _checked(pb.CheckedBatch, body)
+                checked(pb.CheckedBatch, body)
                 status = pb.StatusResponse(status="SKIPPED", message="behind one that stopped")
                 await context.write(pb.PublishAck(number=last, status=status))
                 continue
@@ -145,25 +166,12 @@ class PubsubServicer:
             await context.write(
                 pb.PublishAck(number=last, published=published.count, status=_stopped(published))
             )
-
-    async def _next_batch(self, context: Context) -> object:
-        """Returns the next batch, or gRPC's sign that there is none."""
-        if not self._publisher.stopped:
-            try:
-                async with asyncio.timeout(None) as scope:
-                    self._listening.add(scope)
-                    try:
-                        return await context.read()
-                    finally:
-                        self._listening.discard(scope)
-            except TimeoutError:
-                pass  # `stop` was called
-        return await context.abort(grpc.StatusCode.UNAVAILABLE, "the API is stopping")
+        return False
 
     async def _publish(self, body: bytes, batch: pb.SerialisedBatch) -> Published:
         """Publishes the events of a batch."""
-        topics = [event.topic for event in _checked(pb.CheckedBatch, body).events]
-        return await self._publisher.publish(topics, list(batch.events))
+        events = batch.events[:]
+        return await self._publisher.publish(self._checker.topics(body, events), events)
 
     async def subscribe(self, request: pb.PubsubSubscribeRequest, context: Context) -> None:
         """Delivers one event to a stream message."""
@@ -198,11 +206,11 @@ class PubsubServicer:
             # Tells the caller that the subscription is in force, before the first event.
             await context.send_initial_metadata(((SUBSCRIPTION_ID, subscription.id),))
             if batched:
-                while events := await subscription.take(_MAX_EVENTS, _MAX_BYTES):
-                    await context.write(b"".join(events))
+                while events := await subscription.take(_MAX_EVENTS, MAX_CHUNK_BYTES):
+                    await context.write(events)
             else:
-                while events := await subscription.take(1, _MAX_BYTES):
-                    await context.write(_without_head(events[0]))
+                while event := await subscription.take(1, MAX_CHUNK_BYTES):
+                    await context.write(without_head(event))
         finally:
             self._fanout.unsubscribe(subscription.id)
         match subscription.end:
@@ -240,23 +248,3 @@ def _stopped(published: Published) -> pb.StatusResponse:
         return _ok()
     at = Fault(f"events[{published.count}].{fault.path}", fault.problem)
     return pb.StatusResponse(status="ERROR", message=f"INVALID_ARGUMENT: {at}")
-
-
-def _checked(kind: type[M], body: bytes) -> M:
-    """Returns bytes as a message of the kind.
-
-    Raises:
-        InvalidArgument: they are none; gRPC itself would say INTERNAL.
-    """
-    try:
-        return kind.FromString(body)
-    except DecodeError as error:
-        raise InvalidArgument(Fault("request", f"is not what it should be: {error}")) from None
-
-
-def _without_head(delivery: bytes) -> bytes:
-    """Returns the PubsubSubscribeResponse inside an entry, without tag and length."""
-    place = 1
-    while delivery[place] & 0x80:
-        place += 1
-    return delivery[place + 1 :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final, Literal
 
 from websocketmanager.domain.topics import (
@@ -20,6 +20,8 @@ TopicRules = Literal["platform", "any"]
 
 #: Service whose record of a scenario decides when several services hold one.
 _SCENARIO_SERVICE: Final = "scenario"
+#: Topics that are remembered as accepted.
+_MEMORY: Final = 4096
 
 
 class TopicJudge:
@@ -28,9 +30,13 @@ class TopicJudge:
     def __init__(self, scenarios: ScenarioRegistry, rules: TopicRules) -> None:
         self._scenarios = scenarios
         self._rules = rules
+        #: Of late, and whatever scenarios there are.
+        self._accepted: set[str] = set()
 
-    async def refusals(self, topics: Iterable[str]) -> dict[str, str]:
+    async def refusals(self, topics: Collection[str]) -> dict[str, str]:
         """Returns the broken rule of each topic that breaks one."""
+        if self._accepted.issuperset(topics):
+            return {}
         if self._rules == "any":
             return {topic: "a topic is never empty" for topic in topics if not topic}
         refusals: dict[str, str] = {}
@@ -42,13 +48,18 @@ class TopicJudge:
                 case NeedsScenario(scenario_id):
                     needed[topic] = scenario_id
                 case Accepted():
-                    pass
+                    self._remember(topic)
         if needed:
             active = await self._scenarios.active(set(needed.values()))
             for topic, scenario_id in needed.items():
                 if scenario_id not in active:
                     refusals[topic] = scenario_refusal(topic, scenario_id).rule
         return refusals
+
+    def _remember(self, topic: str) -> None:
+        if len(self._accepted) >= _MEMORY:
+            self._accepted.clear()
+        self._accepted.add(topic)
 
 
 class ScenarioRegistry:

@@ -246,3 +246,19 @@ class CheckedEntry(_message.Message):
     key: str
     value: str
     def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class CheckedRests(_message.Message):
+    __slots__ = ("rests",)
+    RESTS_FIELD_NUMBER: _ClassVar[int]
+    rests: CheckedRest
+    def __init__(self, rests: _Optional[_Union[CheckedRest, _Mapping]] = ...) -> None: ...
+
+class CheckedRest(_message.Message):
+    __slots__ = ("topics", "data", "metadata")
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    data: bytes
+    metadata: CheckedEntry
+    def __init__(self, topics: _Optional[_Iterable[str]] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Union[CheckedEntry, _Mapping]] = ...) -> None: ...
