@@ -15,7 +15,8 @@ PROVEN_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py",
     "errors.py": "tests/api/test_status.py",
     "ports.py": "tests/contracts",
-    "app.py": "tests/system",
+    "app/parts.py": "tests/system",
+    "app/running.py": "tests/system",
     "domain/facts.py": "tests/adapters/test_telemetry_journal.py",
     "domain/failure.py": "tests/domain/test_retry.py",
     "domain/frames.py": "a vocabulary",
@@ -30,8 +31,12 @@ PACKAGES = (
     "adapters/virtufin_api",
     "adapters/websocket",
     "cli",
+    "domain/handshake_rules",
     "domain/lifecycle",
+    "service/ledger",
     "service/session",
+    "settings",
+    "terminal/remote",
 )
 
 MODULES = sorted(

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from websocketmanager.adapters.regex import compile_regex
 from websocketmanager.domain.failure import Failure, FailureKind
-from websocketmanager.domain.trial import MAX_TEXT, Course, Outcome, Phase, TrialStep
+from websocketmanager.domain.model import ConnectionOptions, ConnectionSpec
+from websocketmanager.domain.options import (
+    HandshakeOptions,
+    Opening,
+    Payload,
+    Step,
+    Subscription,
+)
+from websocketmanager.domain.plan import compile_plan
+from websocketmanager.domain.trial import (
+    MAX_TEXT,
+    Course,
+    Outcome,
+    Phase,
+    TrialStep,
+    needed_phases,
+)
 
 ALL = frozenset(Phase)
 PLAIN = frozenset({Phase.RESOLVE, Phase.POLICY, Phase.TCP, Phase.HANDSHAKE, Phase.FIRST_DATA})
@@ -103,3 +122,35 @@ def test_every_phase_is_told_once_and_in_order(
         assert [step.outcome for step in told].count(Outcome.FAILED) == 1
     assert [step.phase for step in told] == list(Phase)
     assert sum(step.seconds for step in told) <= 100.0
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "left_out"),
+    [
+        ("wss://h/", {}, {"proxy", "dialogue", "subscriptions"}),
+        ("WS://h/", {}, {"proxy", "tls", "dialogue", "subscriptions"}),
+        (
+            "wss://h/",
+            {"handshake": HandshakeOptions(proxy="http://p.test:1")},
+            {"tcp", "dialogue", "subscriptions"},
+        ),
+        (
+            "wss://h/",
+            {"handshake": HandshakeOptions(proxy="socks5h://p.test:1")},
+            {"resolve", "tcp", "dialogue", "subscriptions"},
+        ),
+        (
+            "wss://h/",
+            {
+                "opening": Opening((Step(send=Payload("hi")),)),
+                "subscriptions": (Subscription("a", Payload("+a")),),
+            },
+            {"proxy"},
+        ),
+    ],
+)
+def test_a_target_needs_the_phases_that_its_plan_has(
+    url: str, options: dict[str, Any], left_out: set[str]
+) -> None:
+    plan = compile_plan(ConnectionSpec(url, options=ConnectionOptions(**options)), compile_regex)
+    assert {str(phase) for phase in ALL - needed_phases(plan)} == left_out

@@ -19,7 +19,7 @@ from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.host_rules import HostRules
 from websocketmanager.domain.model import FirstDial, Status
 from websocketmanager.ports import DialObserver, DialTarget
-from websocketmanager.service.trial import Trials
+from websocketmanager.service.trials import Trials
 
 SPACING_SECONDS = 0.01
 #: The service's own, as nobody chooses another here.

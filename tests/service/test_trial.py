@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
-from tests.kit.quiet import let_time_pass, wait_quiet
-from tests.kit.sockets import ScriptedSocket
-from tests.service.house import House, World, running_house, spec_of
+from tests.kit.quiet import wait_quiet
+from tests.service.house import World, running_house, spec_of
 from tests.service.sessions import LOGIN, SECRET, with_key
+from tests.service.trying import BOOK, DIAL, TRADES, started, trying
 from websocketmanager.domain.facts import TrialCrashed
 from websocketmanager.domain.failure import FailureKind
-from websocketmanager.domain.model import ConnectionSpec
 from websocketmanager.domain.options import (
     ApplicationHeartbeat,
     HandshakeOptions,
@@ -29,96 +25,10 @@ from websocketmanager.domain.options import (
     Subscription,
 )
 from websocketmanager.domain.retry import Advice
-from websocketmanager.domain.trial import Outcome, Phase, TrialStep
-from websocketmanager.errors import LimitReached
-from websocketmanager.service.trial import MAX_TRIALS, Trials
+from websocketmanager.domain.trial import Outcome, Phase
+from websocketmanager.service.trials import Trials
 
-DIAL = (Phase.RESOLVE, Phase.POLICY, Phase.TCP, Phase.TLS, Phase.HANDSHAKE)
 DATA = Pattern(Match.POINTER, "/p")
-TRADES, BOOK = (
-    Subscription(
-        key,
-        Payload(f"+{key}"),
-        acknowledge=Pattern(Match.POINTER, "/ok", f'"{key}"'),
-    )
-    for key in ("trades", "book")
-)
-
-
-@dataclass
-class Running:
-    """A trial that runs, and what it told."""
-
-    house: House
-    told: list[TrialStep] = field(default_factory=list)
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def socket(self) -> ScriptedSocket:
-        return self.house.dialer.sockets[-1]
-
-    @property
-    def phases(self) -> list[str]:
-        """What was told so far, those that were skipped apart."""
-        return [
-            f"{step.phase} {step.outcome}"
-            for step in self.told
-            if step.outcome is not Outcome.SKIPPED
-        ]
-
-    def step(self, phase: Phase) -> TrialStep:
-        (found,) = [step for step in self.told if step.phase is phase]
-        return found
-
-    @property
-    def failure(self) -> tuple[str, str, str]:
-        (failed,) = [step for step in self.told if step.outcome is Outcome.FAILED]
-        return failed.phase, failed.error_type, failed.error_message
-
-    async def end(self, *, step: float = 0.5) -> None:
-        """Lets time pass until it is over."""
-        task = self.task
-        assert task is not None
-        await let_time_pass(self.house.clock, task.done, step=step)
-        await task
-        assert [step.phase for step in self.told] == list(Phase)
-
-
-@asynccontextmanager
-async def trying(
-    spec: ConnectionSpec, world: World | None = None, *, trials: Trials | None = None
-) -> AsyncIterator[Running]:
-    """Runs a house and in it a trial up to where it waits."""
-    world = world or World()
-    world.dialer.passes = world.dialer.passes or list(DIAL)
-    async with running_house(world) as house:
-        async with started(house, spec, trials or Trials(house.tools)) as running:
-            yield running
-        # Whatever it was: nothing of it is anywhere.
-        assert world.records == []
-        assert world.values.values == {}
-        assert world.sink.events == []
-        assert house.supervisor.list_connections(()) == ()
-        assert all(socket.aborted for socket in world.dialer.sockets)
-        assert len(house.timers) == 0
-
-
-@asynccontextmanager
-async def started(house: House, spec: ConnectionSpec, trials: Trials) -> AsyncIterator[Running]:
-    running = Running(house)
-
-    async def run() -> None:
-        async with trials.running(spec) as steps:
-            async for step in steps:
-                running.told.append(step)
-
-    running.task = asyncio.create_task(run())
-    try:
-        await wait_quiet()
-        yield running
-    finally:
-        running.task.cancel()
-        await asyncio.wait([running.task])
 
 
 # --- everything goes well ---------------------------------------------------------------------
@@ -385,71 +295,3 @@ async def test_the_credential_is_free_again_only_behind_the_close() -> None:
         trial.socket.lose()
         await connecting
         assert len(house.dialer.targets) == 2
-
-
-async def test_so_many_at_once_and_no_more() -> None:
-    async with running_house(World()) as house:
-        trials = Trials(house.tools)
-        async with trials.running(spec_of()):
-            others = [trials.running(spec_of()) for _ in range(MAX_TRIALS - 1)]
-            for other in others:
-                await other.__aenter__()
-            with pytest.raises(LimitReached):
-                async with trials.running(spec_of()):
-                    pass
-            for other in others:
-                await other.__aexit__(None, None, None)
-        async with started(house, spec_of(), trials) as trial:
-            trial.socket.push("1")
-            await trial.end()
-
-
-PLACES = ["turn", "pacer", "dial", "dialogue", "subscriptions", "data", "close"]
-
-
-@pytest.mark.parametrize("place", PLACES)
-async def test_a_caller_that_goes_away_leaves_nothing(place: str) -> None:
-    world = with_key()
-    spec = spec_of(
-        exclusive="k",
-        opening=Opening((LOGIN,) if place == "dialogue" else ()),
-        subscriptions=(TRADES,) if place == "subscriptions" else (),
-    )
-    pending = world.dialer.hang() if place == "dial" else None
-    spacing = 3.0 if place == "pacer" else 0.0
-    async with running_house(world, dial_spacing_seconds=spacing) as house:
-        trials = Trials(house.tools)
-        async with house.tools.places.hold(host="", exclusive="k" if place == "turn" else ""):
-            if spacing:
-                await house.tools.pacer.wait_turn(spec.url)
-            async with started(house, spec, trials) as trial:
-                if place == "close":
-                    trial.socket.answers_close = False
-                    trial.socket.push("1")
-                    await wait_quiet()
-                    assert trial.socket.closes == [1000]
-                assert trial.task is not None
-                trial.task.cancel()
-                await wait_quiet()
-                assert trial.task.cancelled()
-        assert all(socket.aborted for socket in world.dialer.sockets)
-        assert bool(world.dialer.targets) == (place not in {"turn", "pacer"})
-        assert pending is None or pending.cancelled
-        assert len(house.timers) == 0
-        await wait_quiet()
-        # The credential is free, and a trial of the same kind works.
-        house.clock.advance(10.0)
-        await wait_quiet()
-        async with started(house, spec_of(exclusive="k"), trials) as again:
-            house.clock.advance(3.0)
-            await wait_quiet()
-            again.socket.push("1")
-            await again.end()
-            assert again.phases[-1] == "first_data ok"
-
-
-async def test_when_the_block_is_left_the_socket_is_gone() -> None:
-    async with running_house(World()) as house:
-        async with Trials(house.tools).running(spec_of()):
-            await wait_quiet()
-        assert house.dialer.sockets[0].aborted

@@ -28,7 +28,7 @@ from tests.kit.service import ServiceInside, running_inside
 from tests.system.test_canaries import gossip
 from tests.system.test_sessions import FEEDS, LOGIN, Venue
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
-from websocketmanager.service.trial import MAX_TRIALS
+from websocketmanager.service.trials import MAX_TRIALS
 
 STEPS = [
     "resolve", "policy", "proxy", "tcp", "tls", "handshake", "dialogue", "subscriptions",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
-from websocketmanager.api import translate_options as tables
+from websocketmanager.api import option_choices as tables
 from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import ConnectionOptions
 from websocketmanager.domain.options import (

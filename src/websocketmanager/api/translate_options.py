@@ -11,26 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from websocketmanager._proto.websocketmanager import websocketmanager_pb2 as pb
+from websocketmanager.api import option_choices as tables
+from websocketmanager.domain import handshake_rules
 from websocketmanager.domain import option_faults as judge
-from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import (
     BufferOptions,
     ConnectionOptions,
-    FirstDial,
-    Format,
     ReconnectOptions,
 )
 from websocketmanager.domain.options import (
     ApplicationHeartbeat,
-    Compression,
     Correlation,
     HandshakeOptions,
     Header,
     Liveness,
     Match,
     Opening,
-    Overflow,
-    Overlap,
     Pattern,
     Payload,
     QuietWindow,
@@ -40,70 +36,13 @@ from websocketmanager.domain.options import (
     Subscription,
     TlsOptions,
 )
-from websocketmanager.domain.retry import Advice
 from websocketmanager.errors import Fault
 
 T = TypeVar("T")
 M = TypeVar("M")
 N = TypeVar("N", bound=int)
 
-# In each table the unspecified number comes first, so that its inverse names the choice.
-FORMATS: dict[pb.Format, Format] = {
-    pb.FORMAT_UNSPECIFIED: Format.RAW,
-    pb.FORMAT_RAW: Format.RAW,
-    pb.FORMAT_ENVELOPE: Format.ENVELOPE,
-}
-FIRST_DIALS: dict[pb.FirstDial, FirstDial] = {
-    pb.FIRST_DIAL_UNSPECIFIED: FirstDial.FAIL,
-    pb.FIRST_DIAL_FAIL: FirstDial.FAIL,
-    pb.FIRST_DIAL_RETRY: FirstDial.RETRY,
-}
-COMPRESSIONS: dict[pb.Compression, Compression] = {
-    pb.COMPRESSION_UNSPECIFIED: Compression.NONE,
-    pb.COMPRESSION_NONE: Compression.NONE,
-    pb.COMPRESSION_DEFLATE: Compression.DEFLATE,
-}
-MATCHES: dict[pb.Match, Match] = {
-    pb.MATCH_ANY: Match.ANY,
-    pb.MATCH_POINTER: Match.POINTER,
-    pb.MATCH_REGEX: Match.REGEX,
-}
-FRAMES: dict[pb.Frame, Kind | None] = {
-    pb.FRAME_UNSPECIFIED: None,
-    pb.FRAME_TEXT: Kind.TEXT,
-    pb.FRAME_BINARY: Kind.BINARY,
-}
-ADVICES: dict[pb.Advice, Advice] = {
-    pb.ADVICE_UNSPECIFIED: Advice.LATER,
-    pb.ADVICE_AGAIN: Advice.AGAIN,
-    pb.ADVICE_LATER: Advice.LATER,
-    pb.ADVICE_NEVER: Advice.NEVER,
-}
-OVERFLOWS: dict[pb.Overflow, Overflow] = {
-    pb.OVERFLOW_UNSPECIFIED: Overflow.BLOCK,
-    pb.OVERFLOW_BLOCK: Overflow.BLOCK,
-    pb.OVERFLOW_DROP_OLDEST: Overflow.DROP_OLDEST,
-    pb.OVERFLOW_DROP_NEWEST: Overflow.DROP_NEWEST,
-    pb.OVERFLOW_CONFLATE: Overflow.CONFLATE,
-    pb.OVERFLOW_CLOSE: Overflow.CLOSE,
-    pb.OVERFLOW_SPILL: Overflow.SPILL,
-}
-OVERLAPS: dict[pb.Overlap, Overlap] = {
-    pb.OVERLAP_UNSPECIFIED: Overlap.CUT,
-    pb.OVERLAP_CUT: Overlap.CUT,
-    pb.OVERLAP_POINTER: Overlap.POINTER,
-    pb.OVERLAP_CONTENT: Overlap.CONTENT,
-}
-WEEKDAYS: dict[pb.Weekday, int] = {
-    pb.WEEKDAY_MONDAY: 0,
-    pb.WEEKDAY_TUESDAY: 1,
-    pb.WEEKDAY_WEDNESDAY: 2,
-    pb.WEEKDAY_THURSDAY: 3,
-    pb.WEEKDAY_FRIDAY: 4,
-    pb.WEEKDAY_SATURDAY: 5,
-    pb.WEEKDAY_SUNDAY: 6,
-}
-_EVERY_DAY = tuple(WEEKDAYS.values())
+_EVERY_DAY = tuple(tables.WEEKDAYS.values())
 
 
 def connection_options(
@@ -133,7 +72,7 @@ class _Reader:
         self.faults: list[Fault] = []
 
     def options(self, message: pb.ConnectionOptions, path: str) -> ConnectionOptions:
-        format_ = self._choice(message.format, FORMATS, "Format", f"{path}.format")
+        format_ = self._choice(message.format, tables.FORMATS, "Format", f"{path}.format")
         return ConnectionOptions(
             reconnect=self._reconnect(message.reconnect, f"{path}.reconnect"),
             format=format_,
@@ -161,7 +100,7 @@ class _Reader:
     def _reconnect(self, message: pb.ReconnectOptions, path: str) -> ReconnectOptions:
         return ReconnectOptions(
             first_dial=self._choice(
-                message.first_dial, FIRST_DIALS, "FirstDial", f"{path}.first_dial"
+                message.first_dial, tables.FIRST_DIALS, "FirstDial", f"{path}.first_dial"
             ),
             base_delay_ms=message.base_delay_ms,
             max_delay_ms=message.max_delay_ms,
@@ -173,7 +112,9 @@ class _Reader:
         return BufferOptions(
             max_messages=message.max_messages,
             max_bytes=message.max_bytes,
-            overflow=self._choice(message.overflow, OVERFLOWS, "Overflow", f"{path}.overflow"),
+            overflow=self._choice(
+                message.overflow, tables.OVERFLOWS, "Overflow", f"{path}.overflow"
+            ),
             conflate_pointer=message.conflate_pointer,
             durable=message.durable,
         )
@@ -182,14 +123,17 @@ class _Reader:
         tls = message.tls
         return HandshakeOptions(
             headers=self._several(
-                message.headers, judge.MAX_HEADERS, self._header, f"{path}.headers"
+                message.headers, handshake_rules.MAX_HEADERS, self._header, f"{path}.headers"
             ),
             subprotocols=self._several(
-                message.subprotocols, judge.MAX_SUBPROTOCOLS, self._text, f"{path}.subprotocols"
+                message.subprotocols,
+                handshake_rules.MAX_SUBPROTOCOLS,
+                self._text,
+                f"{path}.subprotocols",
             ),
             origin=message.origin,
             compression=self._choice(
-                message.compression, COMPRESSIONS, "Compression", f"{path}.compression"
+                message.compression, tables.COMPRESSIONS, "Compression", f"{path}.compression"
             ),
             open_timeout_ms=message.open_timeout_ms,
             close_timeout_ms=message.close_timeout_ms,
@@ -224,7 +168,7 @@ class _Reader:
     def _refusal(self, message: pb.RefusalRule, path: str) -> RefusalRule:
         return RefusalRule(
             pattern=self._pattern(message.pattern, f"{path}.pattern"),
-            advice=self._choice(message.advice, ADVICES, "Advice", f"{path}.advice"),
+            advice=self._choice(message.advice, tables.ADVICES, "Advice", f"{path}.advice"),
             name=message.name,
         )
 
@@ -242,13 +186,13 @@ class _Reader:
         if message.match == pb.MATCH_UNSPECIFIED:
             match = _obvious_match(message)
         else:
-            match = self._choice(message.match, MATCHES, "Match", f"{path}.match")
+            match = self._choice(message.match, tables.MATCHES, "Match", f"{path}.match")
         return Pattern(
             match=match,
             pointer=message.pointer,
             value=message.value,
             regex=message.regex,
-            frame=self._choice(message.frame, FRAMES, "Frame", f"{path}.frame"),
+            frame=self._choice(message.frame, tables.FRAMES, "Frame", f"{path}.frame"),
         )
 
     def _liveness(self, message: pb.Liveness, path: str) -> Liveness:
@@ -287,7 +231,7 @@ class _Reader:
         )
 
     def _weekday(self, number: pb.Weekday, path: str) -> int:
-        return self._choice(number, WEEKDAYS, "Weekday", path)
+        return self._choice(number, tables.WEEKDAYS, "Weekday", path)
 
     def _rotation(self, message: pb.Rotation, path: str) -> Rotation:
         return Rotation(
@@ -297,7 +241,7 @@ class _Reader:
                 message.notices, judge.MAX_NOTICES, self._pattern, f"{path}.notices"
             ),
             data_timeout_ms=message.data_timeout_ms,
-            overlap=self._choice(message.overlap, OVERLAPS, "Overlap", f"{path}.overlap"),
+            overlap=self._choice(message.overlap, tables.OVERLAPS, "Overlap", f"{path}.overlap"),
             overlap_pointer=message.overlap_pointer,
             overlap_window_ms=message.overlap_window_ms,
         )

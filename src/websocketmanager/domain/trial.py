@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from websocketmanager.domain.failure import Failure, FailureKind
+from websocketmanager.domain.plan import Plan
 
 #: Characters of a detail or an error message: parts of both are a server's words.
 MAX_TEXT = 500
@@ -72,6 +73,20 @@ _NOT_NEEDED = {
     Phase.DIALOGUE: "there is none",
     Phase.SUBSCRIPTIONS: "there are none",
 }
+
+
+def needed_phases(plan: Plan) -> frozenset[Phase]:
+    """Returns the phases that a target with this plan has."""
+    handshake = plan.spec.options.handshake
+    conditions = {
+        Phase.RESOLVE: not handshake.proxy.startswith("socks5h:"),
+        Phase.PROXY: bool(handshake.proxy),
+        Phase.TCP: not handshake.proxy,
+        Phase.TLS: plan.spec.url[:4].lower() == "wss:",
+        Phase.DIALOGUE: bool(plan.steps),
+        Phase.SUBSCRIPTIONS: bool(plan.subscriptions),
+    }
+    return frozenset(phase for phase in Phase if conditions.get(phase, True))
 
 
 class Course:

@@ -7,60 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from websocketmanager.domain.facts import TrialCrashed
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.host_rules import host_of
-from websocketmanager.domain.model import ConnectionSpec, Message
-from websocketmanager.domain.plan import Plan, compile_plan
-from websocketmanager.domain.trial import Course, Phase, TrialStep
-from websocketmanager.errors import LimitReached
+from websocketmanager.domain.model import Message
+from websocketmanager.domain.plan import Plan
+from websocketmanager.domain.trial import Course, Phase, TrialStep, needed_phases
 from websocketmanager.ports import Socket
-from websocketmanager.service.mailbox import Mailbox
 from websocketmanager.service.runner import Tools
 from websocketmanager.service.session.chores import Chores
 from websocketmanager.service.session.opening import Opening, refuse_refusal
 from websocketmanager.service.session.speaker import Speaker
 from websocketmanager.service.session.subscriptions import UNACKNOWLEDGED, Subscriptions
-
-#: Trials at once: each holds a socket, and a credential that is exclusive.
-MAX_TRIALS = 8
-
-
-class Trials:
-    """Runs trials. `tools` are those of the connections."""
-
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
-        self._running = 0
-
-    @asynccontextmanager
-    async def running(self, spec: ConnectionSpec) -> AsyncIterator[Mailbox[TrialStep]]:
-        """Tries a target inside the block; gives the steps as they end, nine in all.
-
-        Leaving the block ends the trial, and with it the socket.
-
-        Raises:
-            LimitReached: too many run already.
-        """
-        if self._running >= MAX_TRIALS:
-            raise LimitReached(limit="connection tests at once", maximum=MAX_TRIALS)
-        self._running += 1
-        try:
-            steps: Mailbox[TrialStep] = Mailbox()
-            trial = Trial(compile_plan(spec, self._tools.compile_regex), self._tools, steps.push)
-            task = asyncio.create_task(trial.run())  # noqa: TID251 - a trial is a task of its own
-            task.add_done_callback(lambda done: steps.finish(_fault_of(done)))
-            try:
-                yield steps
-            finally:
-                task.cancel()
-                await asyncio.wait([task])
-        finally:
-            self._running -= 1
 
 
 class Trial:
@@ -79,7 +41,7 @@ class Trial:
         self._speaker = Speaker(
             tools.clock, tools.dice, tools.secrets, spacing_seconds=plan.send_spacing_seconds
         )
-        self._course = Course(tools.clock.monotonic(), _needed(plan))
+        self._course = Course(tools.clock.monotonic(), needed_phases(plan))
         self._chores = Chores(tools.timers, self._spawn, self._fail, self._fault)
         self._subscriptions = Subscriptions(
             tools.clock,
@@ -303,25 +265,6 @@ class Trial:
                 self._fail(ended.failure)
             case Exception() as error:
                 self._fail(self._fault(error))
-
-
-def _fault_of(done: asyncio.Task[None]) -> Exception | None:
-    error = None if done.cancelled() else done.exception()
-    return error if isinstance(error, Exception) else None
-
-
-def _needed(plan: Plan) -> frozenset[Phase]:
-    """Returns the phases that a target with this plan has."""
-    handshake = plan.spec.options.handshake
-    conditions = {
-        Phase.RESOLVE: not handshake.proxy.startswith("socks5h:"),
-        Phase.PROXY: bool(handshake.proxy),
-        Phase.TCP: not handshake.proxy,
-        Phase.TLS: plan.spec.url[:4].lower() == "wss:",
-        Phase.DIALOGUE: bool(plan.steps),
-        Phase.SUBSCRIPTIONS: bool(plan.subscriptions),
-    }
-    return frozenset(phase for phase in Phase if conditions.get(phase, True))
 
 
 def _times(number: int, word: str) -> str:

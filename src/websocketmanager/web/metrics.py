@@ -1,4 +1,4 @@
-"""Renders the metrics that app.py hands over."""
+"""Renders the metrics that app/ hands over."""
 
 from __future__ import annotations
 

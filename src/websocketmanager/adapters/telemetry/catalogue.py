@@ -203,7 +203,7 @@ METRICS: Mapping[type[Fact], tuple[Metric, ...]] = {
 
 LOG_ONLY: frozenset[type[Fact]] = frozenset(
     {
-        facts.ReadinessChanged,  # app.py shows readiness itself, whenever it is read
+        facts.ReadinessChanged,  # app/gauges.py shows readiness itself, whenever it is read
         facts.ServiceStarting,
         facts.ServiceListening,
         facts.ServiceStopping,

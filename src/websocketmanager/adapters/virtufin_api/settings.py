@@ -1,4 +1,4 @@
-"""What the adapter must know: a small frozen value, made by `app.py` from the settings."""
+"""What the adapter must know: a small frozen value, made by `app/` from the settings."""
 
 from __future__ import annotations
 

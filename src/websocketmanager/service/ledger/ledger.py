@@ -1,105 +1,31 @@
-"""Keeps records durable: every change is saved first, then its events are published.
+"""Saves what is posted in the background, and commits what a caller waits for.
 
-A `Book` is one connection's record in memory with what is not saved yet. Changes of the
-lifecycle are posted and saved in the background, several in one save; changes that a caller
-waits for are committed at once or fail as a whole. An API outage delays saves and the events
-behind them, never the connection.
-
-Fencing: each save names the etag of the value it replaces, once it has seen that the value is
-its own. A record that shows another owner ends the book.
+Changes of the lifecycle are posted, several to one save; changes that a caller waits for are
+committed at once or fail as a whole. An API outage delays saves and the events behind them, never
+the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from websocketmanager.domain.facts import OwnershipLost, RecordSaveDelayed
-from websocketmanager.domain.record import RECENT_EVENTS, Record, RecordedEvent, from_json, to_json
-from websocketmanager.errors import (
-    ApiError,
-    ApiUnavailable,
-    RecordUnreadable,
-    StateConflict,
-)
+from websocketmanager.domain.record import RECENT_EVENTS, Record, RecordedEvent
+from websocketmanager.errors import ApiError
 from websocketmanager.ports import Clock, Dice, Journal, StateStore
-from websocketmanager.service.flag import Flag
+from websocketmanager.service.ledger.book import Book, Change, Draft, RecordLost
+from websocketmanager.service.ledger.writing import RecordWriter
 from websocketmanager.service.outbox import Outbox
 
 _SAVES_IN_FLIGHT = 32
 _FIRST_PAUSE_SECONDS = 0.1
 _MAX_PAUSE_SECONDS = 2.0
-#: Events that may wait for a save per connection; the oldest beyond are counted and dropped.
-_MAX_DRAFTS = 512
 
-Change = Callable[[Record], Record]
 #: Told the events that a record holds from now on, with the record.
 Listener = Callable[[Record, Sequence[RecordedEvent]], None]
-
-
-class RecordLost(Exception):
-    """The stored record belongs to another owner: stop acting for the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A lifecycle event that has no number yet: it gets one with the save that holds it."""
-
-    name: str
-    at: float
-    data: Mapping[str, Any]
-
-
-class Book:
-    """One connection's record and what waits to be saved.
-
-    Args:
-        record: as it is stored, or as it will be first.
-        etag: of the stored value, when it is known.
-        stored: whether the store has a value.
-        on_saved: told each record that is durable now.
-        on_lost: told that another owner has the record.
-        position: returns the last message's number in the present session.
-    """
-
-    def __init__(
-        self,
-        record: Record,
-        *,
-        on_saved: Callable[[Record], None],
-        on_lost: Callable[[str], None],
-        position: Callable[[], int] = lambda: 0,
-        etag: str | None = None,
-        stored: bool = False,
-    ) -> None:
-        self.record = record
-        self.position = position
-        self.lock = asyncio.Lock()
-        self.etag = etag
-        self.stored = stored
-        self.on_saved = on_saved
-        self.on_lost = on_lost
-        self.drafts: list[Draft] = []  # few, and mostly none
-        self.dropped_drafts = 0
-        self.dirty = False
-        self.queued = False
-        self.closed = record.deleted
-        self.acknowledged = record.event
-        self.progress = Flag()
-
-    @property
-    def unacknowledged(self) -> int:
-        """Saved events that the API has not accepted yet."""
-        return self.record.event - self.acknowledged
-
-    @property
-    def savable(self) -> bool:
-        """Whether a save would bring the store closer to what is in memory."""
-        has_room = self.unacknowledged < RECENT_EVENTS
-        return not self.closed and (self.dirty or bool(self.drafts and has_room))
 
 
 class Ledger:
@@ -108,7 +34,7 @@ class Ledger:
     def __init__(
         self, store: StateStore, outbox: Outbox, clock: Clock, dice: Dice, journal: Journal
     ) -> None:
-        self._store = store
+        self._writer = RecordWriter(store, clock, dice)
         self._outbox = outbox
         self._clock = clock
         self._dice = dice
@@ -133,10 +59,7 @@ class Ledger:
             return
         if change is not None:
             book.record = change(book.record)
-        book.drafts.extend(drafts)
-        while len(book.drafts) > _MAX_DRAFTS:
-            book.drafts.pop(0)
-            book.dropped_drafts += 1
+        book.add(drafts)
         book.dirty = True
         self._unsaved.add(book)
         self._enqueue(book)
@@ -177,10 +100,10 @@ class Ledger:
             RecordLost: the record belongs to another, or is buried.
         """
         async with book.lock:
-            self._refuse_closed(book)
+            book.refuse_closed()
             written = change(book.record)
             try:
-                await self._write(book, written)
+                await self._writer.write(book, written)
             except ApiError:
                 # Its effect is unknown: the next save brings the store back to what memory says.
                 self.post(book)
@@ -200,14 +123,14 @@ class Ledger:
         """
         async with book.lock:
             try:
-                await self._write(book, book.record)
+                await self._writer.write(book, book.record)
             except BaseException:
                 self._close(book)
                 raise
 
     async def scrub(self, book: Book) -> None:
         """Deletes what a failed `open` may have left. Raises ApiError when it cannot be done."""
-        await self._store.delete(book.record.key)
+        await self._writer.delete(book)
 
     async def bury(self, book: Book, draft: Draft | None) -> Callable[[], None] | None:
         """Saves a tombstone with a last event; nothing of the book is saved afterwards.
@@ -222,16 +145,16 @@ class Ledger:
         async with book.lock:
             if book.closed and book.record.deleted:
                 return None
-            self._refuse_closed(book)
-            events = self._numbered(book, [*book.drafts, *([draft] if draft else [])])
+            book.refuse_closed()
+            events = book.numbered([*book.drafts, *([draft] if draft else [])])
             # All that is unpublished, however much: there is no later save to hold the rest.
             keep = max(RECENT_EVENTS, book.unacknowledged + len(events))
             recent = (*book.record.recent_events, *events)[-keep:]
             number = book.record.event + len(events)
             tombstone = replace(book.record, event=number, recent_events=recent, deleted=True)
             try:
-                await self._write(book, tombstone)
-                await self._confirm(book)
+                await self._writer.write(book, tombstone)
+                await self._writer.confirm(book)
             except ApiError:
                 self.post(book)  # as in `commit`: a tombstone of the living must not stay
                 raise
@@ -254,10 +177,10 @@ class Ledger:
         """
         try:
             async with self._clock.timeout(patience_seconds):
-                await self._wait_acknowledged(book)
+                await book.wait_acknowledged()
         except TimeoutError:
             pass  # the events are in the outbox all the same; only a crash could lose them
-        await self._store.delete(book.record.key)
+        await self._writer.delete(book)
 
     def announce_again(self, book: Book) -> None:
         """Publishes the events that a crash may have left unpublished; equal ids, equal bytes."""
@@ -268,19 +191,13 @@ class Ledger:
     # --- inside -------------------------------------------------------------------------------
 
     def _close(self, book: Book) -> None:
-        book.closed = True
-        book.dirty = False
-        book.drafts.clear()
+        book.close()
         self._unsaved.discard(book)
         self._tell_idle()
 
     def _tell_idle(self) -> None:
         if not self.busy:
             self._idle.set()
-
-    def _refuse_closed(self, book: Book) -> None:
-        if book.closed:
-            raise RecordLost("nothing is saved of it any more")
 
     def _lose(self, book: Book, error: RecordLost) -> None:
         self._close(book)
@@ -322,11 +239,11 @@ class Ledger:
             # Taken out, so that what is posted during the write stays behind them.
             drafts = [book.drafts.pop(0) for _ in range(min(room, len(book.drafts)))]
             dropped = book.dropped_drafts
-            events = self._numbered(book, drafts)
+            events = book.numbered(drafts)
             record = book.record.with_events(events)
             book.dirty = False
             try:
-                await self._write(book, record)
+                await self._writer.write(book, record)
             except RecordLost as error:
                 self._lose(book, error)
                 return True
@@ -357,90 +274,12 @@ class Ledger:
         for listener in self._listeners:
             listener(record, events)
 
-    def _numbered(self, book: Book, drafts: list[Draft]) -> tuple[RecordedEvent, ...]:
-        events = []
-        for number, draft in enumerate(drafts, book.record.event + 1):
-            data = {**draft.data, "event": number}
-            if book.dropped_drafts and number == book.record.event + 1:
-                data["events_dropped"] = book.dropped_drafts
-            events.append(RecordedEvent(number, draft.name, draft.at, data))
-        return tuple(events)
-
     def _acknowledger(self, book: Book) -> Callable[[int], None]:
         def acknowledge(number: int) -> None:
-            book.acknowledged = max(book.acknowledged, number)
-            book.progress.set()
+            book.acknowledge(number)
             self._enqueue(book)
 
         return acknowledge
-
-    async def _wait_acknowledged(self, book: Book) -> None:
-        while book.unacknowledged:
-            book.progress.clear()
-            await book.progress.wait()
-
-    async def _write(self, book: Book, record: Record) -> None:
-        """Saves the record over the value that is ours, and over no other.
-
-        Raises:
-            RecordLost: the stored value belongs to another owner or is a tombstone of one.
-            ApiError: not saved, or not known to be.
-        """
-        if book.etag is None and book.stored:
-            await self._read_etag(book)
-        value = replace(
-            record,
-            writer=self._dice.uuid(),
-            last_heartbeat=self._clock.now(),
-            last_sequence=book.position(),
-        )
-        etag, book.etag = book.etag or None, None
-        try:
-            await self._store.save(record.key, to_json(value), etag=etag)
-        except StateConflict as conflict:
-            # An outage may look like a conflict, and a repeated call conflicts with itself.
-            if not await self._was_written(book, value):
-                raise ApiUnavailable(conflict.operation, conflict.problem) from conflict
-        book.stored = True
-
-    async def _read_etag(self, book: Book) -> None:
-        stored = await self._store.get(book.record.key)
-        if stored is None:
-            book.etag, book.stored = None, False  # the store lost it; it is written anew
-            return
-        self._check_owner(book, stored.value)
-        book.etag = stored.etag
-
-    async def _was_written(self, book: Book, value: Record) -> bool:
-        stored = await self._store.get(value.key)
-        if stored is None:
-            return False
-        if self._check_owner(book, stored.value).writer == value.writer:
-            return True
-        book.etag = stored.etag
-        return False
-
-    async def _confirm(self, book: Book) -> None:
-        """Reads back a write that must win."""
-        stored = await self._store.get(book.record.key)
-        if stored is not None:
-            self._check_owner(book, stored.value)
-            book.etag = stored.etag
-
-    def _check_owner(self, book: Book, text: str) -> Record:
-        ours = book.record
-        try:
-            theirs = from_json(ours.key, text)
-        except RecordUnreadable as error:
-            raise RecordLost(str(error)) from error
-        if theirs.owner_epoch > ours.owner_epoch or theirs.created_at > ours.created_at:
-            raise RecordLost(
-                f"owned by {theirs.instance_id} at epoch {theirs.owner_epoch},"
-                f" not {ours.owner_epoch}"
-            )
-        if theirs.owner_epoch == ours.owner_epoch and theirs.incarnation != ours.incarnation:
-            raise RecordLost(f"owned by another process of {theirs.instance_id}")
-        return theirs
 
     def _delay(self, error: ApiError) -> None:
         if not self._delayed:
