@@ -41,8 +41,9 @@ check: $(VENV)/.dev ## format, lint, types, layers, generated files, tests
 	@$(BIN)/python tools/generate.py --check
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
 
-long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outage
+long: $(VENV)/.dev ## the long proofs: 200 connections and 20 kills, a 30 s outage, random streams
 	@WEBSOCKETMANAGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/system -m long $(ARGS)
+	@WEBSOCKETMANAGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/adapters/test_websocket_differential.py
 
 fuzz: $(VENV)/.dev ## templates and patterns under random damage, 60 s each
 	@FUZZ_SECONDS=60 $(BIN)/python -m pytest -n 2 tests/domain/test_template.py tests/domain/test_pattern.py -k fuzzed $(ARGS)

@@ -346,6 +346,9 @@ class LogListener(Protocol):
         Positions only grow, also beyond what an earlier process has left.
         """
 
+    def inserted(self, entries: Sequence[LogEntry]) -> None:
+        """These are on the disk for good, where `insert` has asked for."""
+
     def fetched(self, entries: Sequence[tuple[int, LogEntry]], *, complete: bool) -> None:
         """What was read; `complete`: there was nothing behind it at that moment."""
 
@@ -371,8 +374,18 @@ class MessageLog(Protocol):
     def open(self, stream: str, listener: LogListener) -> None:
         """Opens a stream; answered by `opened`."""
 
-    def append(self, stream: str, entry: LogEntry) -> None:
-        """Appends an entry; answered by `stored`, many at a time."""
+    def append(self, stream: str, entry: LogEntry, *, room: int = 0) -> None:
+        """Appends an entry; answered by `stored`, many at a time.
+
+        So many positions before it are left free for `insert`.
+        """
+
+    def insert(self, stream: str, after: int, entries: Sequence[LogEntry]) -> None:
+        """Puts entries behind a position, before what was appended with room for them.
+
+        `after` is the position of the last one that was appended before that, or any lower one
+        when nothing behind it is there. Answered by `inserted`.
+        """
 
     def acknowledge(self, stream: str, position: int) -> None:
         """Forgets the entries up to a position, at some time: a crash may bring some back."""

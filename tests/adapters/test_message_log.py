@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,9 +22,9 @@ from websocketmanager.domain.facts import MessageLogFailing, MessageLogWorking
 
 @asynccontextmanager
 async def running(
-    path: Path, journal: RecordingJournal | None = None
+    path: Path, journal: RecordingJournal | None = None, *, hold_seconds: float = 0.02
 ) -> AsyncIterator[SqliteMessageLog]:
-    log = SqliteMessageLog(path, journal or RecordingJournal())
+    log = SqliteMessageLog(path, journal or RecordingJournal(), hold_seconds=hold_seconds)
     await log.start()
     try:
         yield log
@@ -198,6 +200,41 @@ async def test_numbers_are_not_given_twice_when_all_is_acknowledged(tmp_path: Pa
         await one.wait_stored(1)
         assert one.positions[0] > last
         assert await one.sequences() == [4]
+
+
+def acknowledged(path: Path, scratch: Path) -> int:
+    """Returns up to where a process that dies now would have forgotten its only stream."""
+    shutil.copy(path, scratch)
+    shutil.copy(wal_of(path), wal_of(scratch))
+    looked = sqlite3.connect(scratch)
+    (position,) = looked.execute("SELECT acknowledged FROM streams").fetchone()
+    looked.close()
+    return int(position)
+
+
+async def test_an_acknowledgement_delays_no_commit_and_is_not_forgotten(tmp_path: Path) -> None:
+    path, scratch = tmp_path / "log.sqlite3", tmp_path / "scratch.sqlite3"
+    async with running(path, hold_seconds=1.0) as log:
+        one = Listening(log)
+        one.append(1, 2)
+        await one.wait_stored(2)
+        log.acknowledge(one.stream, one.positions[0])
+        one.append(3)
+        await one.wait_stored(3)
+        assert acknowledged(path, scratch) == 0, "the commit was of the message alone"
+        log.acknowledge(one.stream, one.positions[1])
+        async with asyncio.timeout(20):
+            while acknowledged(path, scratch) == 0:
+                one.append(9)  # the next commits, until it is its turn
+                await one.wait_stored(len(one.positions) + 1)
+        assert acknowledged(path, scratch) == one.positions[1]
+
+
+async def test_a_busy_loop_lets_the_log_have_the_interpreter_within_a_millisecond(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "log.sqlite3"):
+        assert sys.getswitchinterval() <= 0.001
 
 
 async def test_many_wait_for_one_commit(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ async def tested(
         f"-size={scenario.size}",
         f"-kind={scenario.kind}",
         f"-rate={scenario.rate}",
+        f"-tick={scenario.tick_us}us",
         f"-warm={timing.warm}s",
         f"-window={timing.window_of(scenario)}s",
         f"-outstanding={timing.outstanding}",

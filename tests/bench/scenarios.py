@@ -49,6 +49,8 @@ class Scenario:
         name: short, for the command line.
         title: for tables.
         rate: messages per second over all connections; 0: as fast as they are taken.
+        tick_us: with a rate, microseconds: what is due in a tick is sent together at its end;
+            0: evenly spaced.
         wide: beyond the promised ratios: fewer rounds, the default engine alone.
         direct: whether the direct sink is measured, too.
     """
@@ -59,6 +61,7 @@ class Scenario:
     size: int = 200
     kind: Literal["text", "binary"] = "text"
     rate: int = 0
+    tick_us: int = 0
     tls: bool = False
     deflate: bool = False
     wide: bool = False
@@ -78,14 +81,27 @@ class Scenario:
 SCENARIOS = (
     Scenario("throughput-1", "1 connection, 200 B text"),
     Scenario("throughput-100", "100 connections, 200 B text", connections=100),
-    Scenario("latency-1k", "1,000 msg/s, 1 connection", rate=1_000, direct=False),
-    Scenario("latency-10k", "10,000 msg/s, 1 connection", rate=10_000),
+    Scenario("latency-1k", "1,000 msg/s evenly spaced, 1 connection", rate=1_000, direct=False),
+    Scenario("latency-10k", "10,000 msg/s evenly spaced, 1 connection", rate=10_000),
+    Scenario(
+        "latency-10k-ticks",
+        "10,000 msg/s in ticks of 1 ms, 1 connection",
+        rate=10_000,
+        tick_us=1_000,
+    ),
     Scenario(
         "latency-10k-100",
-        "10,000 msg/s, 100 connections",
+        "10,000 msg/s evenly spaced, 100 connections",
         connections=100,
         rate=10_000,
         direct=False,
+    ),
+    Scenario(
+        "latency-10k-100-ticks",
+        "10,000 msg/s in ticks of 1 ms, 100 connections",
+        connections=100,
+        rate=10_000,
+        tick_us=1_000,
     ),
     Scenario("throughput-1000", "1,000 connections, 200 B text", connections=1000, wide=True),
     Scenario("size-4k", "1 connection, 4 KiB text", size=4096, wide=True, direct=False),
@@ -94,7 +110,7 @@ SCENARIOS = (
     Scenario("deflate", "1 connection, 200 B text, deflate", deflate=True, wide=True, direct=False),
     Scenario(
         "latency-10k-1000",
-        "10,000 msg/s, 1,000 connections",
+        "10,000 msg/s evenly spaced, 1,000 connections",
         connections=1000,
         rate=10_000,
         wide=True,
@@ -138,6 +154,9 @@ def _promise(
     return Promise(title, scenario, direct, measure, targets, peer)
 
 
+_PACED = "p99 at 10,000 msg/s"
+_TICKS = "ticks of 1 ms"
+
 PROMISES = (
     _promise("throughput, 1 connection, API apart", "throughput-1", "throughput", 2.0, 0.7),
     _promise(
@@ -148,9 +167,12 @@ PROMISES = (
         "throughput, 100 connections, direct", "throughput-100", "throughput", 2.0, 0.9, direct=True
     ),
     _promise("p99 at 1,000 msg/s", "latency-1k", "p99", 0.7, 0.8),
-    _promise("p99 at 10,000 msg/s, API apart", "latency-10k", "p99", 1.0, 1.2),
-    _promise("p99 at 10,000 msg/s, direct", "latency-10k", "p99", 0.5, 0.6, direct=True),
-    _promise("p99 at 10,000 msg/s over 100 connections", "latency-10k-100", "p99", 0.6, 0.8),
+    _promise(f"{_PACED} evenly spaced, API apart", "latency-10k", "p99", 1.0, 1.2),
+    _promise(f"{_PACED} in {_TICKS}, API apart", "latency-10k-ticks", "p99", 1.0, 1.2),
+    _promise(f"{_PACED} evenly spaced, direct", "latency-10k", "p99", 0.5, 0.6, direct=True),
+    _promise(f"{_PACED} in {_TICKS}, direct", "latency-10k-ticks", "p99", 0.5, 0.6, direct=True),
+    _promise(f"{_PACED} evenly spaced, 100 connections", "latency-10k-100", "p99", 0.6, 0.8),
+    _promise(f"{_PACED} in {_TICKS}, 100 connections", "latency-10k-100-ticks", "p99", 0.6, 0.8),
     _promise(
         "throughput against the plain script", "throughput-1", "throughput", 60, 30, peer=SCRIPT
     ),

@@ -138,6 +138,39 @@ async def test_answers_come_in_the_order_of_what_was_asked(log: MessageLog) -> N
     assert [[e.sequence for _, e in found] for found, _ in one.reads] == [[1], [2]]
 
 
+async def test_what_is_inserted_stands_where_room_was_left(bench: LogBench) -> None:
+    one = Listening(bench.log)
+    one.append(1, 2)
+    await one.wait_stored(2)
+    bench.log.append(one.stream, entry_of(6), room=3)
+    one.append(7)
+    bench.log.insert(one.stream, one.positions[1], [entry_of(3), entry_of(4)])
+    await one.wait(lambda: len(one.inserts) == 2)
+    bench.log.insert(one.stream, one.positions[-1], [entry_of(8), entry_of(9)])
+    one.append(10)
+    await one.wait_stored(5)
+    assert await one.sequences() == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    async with bench.again() as later:
+        assert later.extents[one.stream].last == (1, 10)
+        assert await Listening(later).sequences() == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+
+
+async def test_what_is_inserted_is_behind_what_an_earlier_process_is_done_with(
+    bench: LogBench,
+) -> None:
+    one = Listening(bench.log)
+    one.append(1, 2)
+    await one.wait_stored(2)
+    bench.log.acknowledge(one.stream, one.positions[-1])
+    await one.read()
+    async with bench.again() as later:
+        again = Listening(later)
+        later.append(again.stream, entry_of(5), room=2)
+        later.insert(again.stream, 0, [entry_of(3), entry_of(4)])
+        await again.wait(lambda: len(again.inserts) == 2)
+        assert await again.sequences() == [3, 4, 5]
+
+
 async def test_a_removed_stream_is_gone_and_answers_no_more(bench: LogBench) -> None:
     one = Listening(bench.log)
     one.append(1)

@@ -22,6 +22,7 @@ class Listening:
         self.positions: list[int] = []
         self.reads: list[tuple[list[tuple[int, LogEntry]], bool]] = []
         self.trims: list[Trim] = []
+        self.inserts: list[LogEntry] = []
         self.problems: list[str] = []
         log.open(stream, self)
 
@@ -67,6 +68,10 @@ class Listening:
 
     def stored(self, positions: Sequence[int]) -> None:
         self.positions += positions
+        self._more.set()
+
+    def inserted(self, entries: Sequence[LogEntry]) -> None:
+        self.inserts += entries
         self._more.set()
 
     def fetched(self, entries: Sequence[tuple[int, LogEntry]], *, complete: bool) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.clock import START
+from tests.kit.hold import Hold
 from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.service.test_overflow import is_message
 from tests.service.test_pump import DOWN, A, B, Works, feed, full, works
@@ -238,6 +239,28 @@ async def test_while_the_api_is_away_everything_goes_to_the_disk() -> None:
         one.site.faults.heal()
         await quiet(one)
         assert sequences(one) == [1, 2, 3]
+
+
+async def test_a_stop_keeps_what_only_memory_has_in_front_of_what_came_later() -> None:
+    async with disk() as one:
+        one.site.faults.break_all(DOWN)
+        pump = one.pump(max_messages=3)
+        await wait_quiet()
+        feed(pump, "1", "2", "3", "4", "5")
+        await wait_quiet()
+        assert (one.numbers, pump.kept) == ([4, 5], 0)
+        for spool in one.budget.spools:
+            spool.keep()
+            spool.keep()
+        await wait_quiet()
+        assert (one.numbers, pump.kept) == ([1, 2, 3, 4, 5], 3)
+        kept = {STREAM: list(one.log.kept[STREAM])}
+    async with works() as site:
+        later = Disk(site, kept=kept)
+        feed(later.pump(session=2, known=1, epoch=2), "new")
+        await quiet(later)
+        ids = [e.metadata["ce-id"].rpartition("/")[0][-1] for e in site.sink.events]
+        assert (sequences(later), ids) == ([1, 2, 3, 4, 5, 1], ["1"] * 5 + ["2"])
 
 
 async def test_nothing_overtakes_what_waits_for_the_disk_or_on_it() -> None:
@@ -483,6 +506,32 @@ STEPS = st.lists(
 )
 
 
+async def played(one: Disk, pump: Pump, steps: list[str]) -> Hold:
+    """Plays the steps; returns what holds the publish call under way."""
+    hold = one.site.faults.hold("publish")
+    for step in steps:
+        match step:
+            case "accept" | "many":
+                for _ in range(1 if step == "accept" else 7):
+                    if not pump.full:
+                        feed(pump, "x")
+            case "publish":
+                hold.release()
+                hold = one.site.faults.hold("publish")
+            case "break":
+                one.site.faults.break_all(DOWN)
+            case "heal":
+                one.site.faults.heal()
+            case "time":
+                one.site.clock.advance(5.0)
+            case "disk_fails":
+                one.log.problem = "scripted"
+            case _:
+                one.log.heal()
+        await wait_quiet()
+    return hold
+
+
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.booleans(), st.booleans(), st.integers(1, 6), st.integers(300, 3000))
 def test_any_sequence_keeps_order_and_counts(
@@ -496,27 +545,7 @@ def test_any_sequence_keeps_order_and_counts(
                 max_messages=max_messages,
                 markers=True,
             )
-            hold = one.site.faults.hold("publish")
-            for step in steps:
-                match step:
-                    case "accept" | "many":
-                        for _ in range(1 if step == "accept" else 7):
-                            if not pump.full:
-                                feed(pump, "x")
-                    case "publish":
-                        hold.release()
-                        hold = one.site.faults.hold("publish")
-                    case "break":
-                        one.site.faults.break_all(DOWN)
-                    case "heal":
-                        one.site.faults.heal()
-                    case "time":
-                        one.site.clock.advance(5.0)
-                    case "disk_fails":
-                        one.log.problem = "scripted"
-                    case _:
-                        one.log.heal()
-                await wait_quiet()
+            hold = await played(one, pump, steps)
             hold.release()
             one.site.faults.heal()
             one.log.heal()
@@ -541,5 +570,35 @@ def test_any_sequence_keeps_order_and_counts(
             assert (one.budget.used, one.site.budget.used) == (0, 0)
             assert one.numbers == []
             assert not full(pump)
+
+    asyncio.run(play())
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, st.integers(1, 6), st.integers(1, 3))
+def test_what_a_stop_keeps_is_published_in_order_by_the_next_process(
+    steps: list[str], max_messages: int, max_batch: int
+) -> None:
+    async def play() -> None:
+        async with disk(max_batch=max_batch) as one:
+            pump = one.pump(max_messages=max_messages, markers=True)
+            await played(one, pump, steps)
+            one.log.heal()
+            await wait_quiet()
+            for spool in one.budget.spools:
+                spool.keep()
+            feed(pump, "last")
+            await wait_quiet()
+            assert one.site.lane.pending == pump.kept, "nothing would be lost now"
+            before, last = sequences(one), pump.sequence
+            kept = {STREAM: list(one.log.kept[STREAM])}
+        async with works() as site:
+            later = Disk(site, kept=kept)
+            later.pump(session=2, known=1, epoch=2)
+            await quiet(later)
+            after = sequences(later)
+            assert after == sorted(after)
+            assert before + [n for n in after if n not in before] == list(range(1, last + 1))
+            assert later.numbers == []
 
     asyncio.run(play())

@@ -160,6 +160,42 @@ async def test_what_was_spilled_is_published_first_after_a_kill(tmp_path: Path) 
     assert {place for place in places if place[0] == 1} == stored.keys()
 
 
+async def test_a_stop_without_the_api_writes_down_what_only_memory_has(tmp_path: Path) -> None:
+    folder, scratch = tmp_path / "log", tmp_path / "scratch"
+    start = asyncio.Event()
+    async with (
+        running_scripted_api(batches=True) as api,
+        running_peer(numbered(500, start=start)) as peer,
+    ):
+        async with running_process(
+            api.port, message_log_folder=str(folder), shutdown_grace_seconds=2
+        ) as service:
+            await service.wait_ready()
+            buffer = pb.BufferOptions(max_messages=50, overflow=pb.OVERFLOW_SPILL)
+            await _connect(service, peer.url, buffer)
+            which = next(iter(await service.list()))
+            await api.wait_published(1, TOPIC)  # the session's number is in the store
+            await api.go_away()
+            start.set()
+            await service.wait_listed(which, lambda c: c.statistics.messages_received == 500)
+            service.terminate()
+            await service.wait_exit(4.0)
+            (stopped,) = service.facts("ServiceStopped")
+            assert stopped["dropped"] < 10, "lifecycle events, and no message"
+            assert {session.close_code for session in peer.sessions} == {1001}
+        stored = _stored(folder, scratch)
+        assert sorted(stored) == [(1, number) for number in range(1, 501)]
+        assert all(int(data) == number for (_, number), data in stored.items())
+        await api.come_back()
+        async with running_process(api.port, message_log_folder=str(folder)) as service:
+            await service.wait_ready()
+            await api.wait_published(1001, TOPIC)
+            delivered = _delivered(api)
+    places = [(one.session, one.sequence) for one in delivered]
+    assert places[:500] == [(1, number) for number in range(1, 501)]
+    assert places[500:] == [(2, number) for number in range(1, len(places) - 499)]
+
+
 async def test_spill_and_durable_are_refused_without_a_folder() -> None:
     async with running_scripted_api() as api, running_process(api.port) as service:
         await service.wait_ready()

@@ -138,6 +138,7 @@ class MemoryMessageLog:
         self.kept = {} if kept is None else kept
         self.problem = ""
         self._last = {name: (rows[-1][0] if rows else 0) for name, rows in self.kept.items()}
+        self._acknowledged: dict[str, int] = {}
         self._listeners: dict[str, LogListener] = {}
         self._waiting: deque[Callable[[], None]] = deque()
         self._asked = False
@@ -149,20 +150,33 @@ class MemoryMessageLog:
         self._waiting.append(lambda: self._begin(stream))
         self._ask(stream, lambda one: one.opened(replace(_extent(self.kept[stream]), last=(0, 0))))
 
-    def append(self, stream: str, entry: LogEntry) -> None:
+    def append(self, stream: str, entry: LogEntry, *, room: int = 0) -> None:
         """Appends an entry; answered by `stored`."""
 
         def store(listener: LogListener) -> None:
-            position = self._last[stream] = self._last.get(stream, 0) + 1
+            position = self._last[stream] = self._last.get(stream, 0) + room + 1
             self.kept[stream].append((position, entry))
             listener.stored([position])
 
         self._ask(stream, store)
 
+    def insert(self, stream: str, after: int, entries: Sequence[LogEntry]) -> None:
+        """Puts entries behind a position; answered by `inserted`."""
+
+        def put(listener: LogListener) -> None:
+            place = max(after, self._acknowledged.get(stream, 0))
+            rows = [*self.kept[stream], *enumerate(entries, place + 1)]
+            self.kept[stream] = sorted(rows, key=lambda row: row[0])
+            self._last[stream] = max(self._last.get(stream, 0), rows[-1][0])
+            listener.inserted(entries)
+
+        self._ask(stream, put)
+
     def acknowledge(self, stream: str, position: int) -> None:
         """Forgets the entries up to a position."""
 
         def forget(_: LogListener) -> None:
+            self._acknowledged[stream] = position
             self.kept[stream] = [row for row in self.kept[stream] if row[0] > position]
 
         self._ask(stream, forget)

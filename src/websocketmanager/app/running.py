@@ -32,6 +32,9 @@ from websocketmanager.settings import Settings
 #: Part of the grace that running calls get before the rest of the stop.
 _CALLS_SECONDS = 2.0
 _WEB_SECONDS = 0.5
+#: Part of the grace that the log on disk gets at its end, at most, and as a share of it.
+_SAVING_SECONDS = 1.0
+_SAVING_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -162,8 +165,10 @@ async def _end(
     parts.journal.emit(ServiceStopping(app.stop_reason, grace))
     parts.journal.emit(ReadinessChanged(False, "stopping"))
     parts.registry.stop()
+    # The end of it is the log's, for what the API does not take.
+    saving = 0.0 if parts.log is None else min(_SAVING_SECONDS, grace * _SAVING_SHARE)
     try:
-        async with asyncio.timeout(grace):
+        async with asyncio.timeout(grace - saving):
             await parts.grpc.stop(min(_CALLS_SECONDS, grace))
             await asyncio.wait([connections])
             await _flush(parts)
@@ -171,6 +176,7 @@ async def _end(
     except TimeoutError:
         connections.cancel()
     if parts.log is not None:
+        parts.registry.spools.keep()
         await parts.log.close()
     app.dropped = parts.registry.unflushed
     parts.journal.emit(ServiceStopped(app.dropped))

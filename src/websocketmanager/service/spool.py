@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from websocketmanager.domain.envelope import (
@@ -26,6 +26,7 @@ from websocketmanager.domain.options import Overflow
 from websocketmanager.domain.overflow import LogEntry
 from websocketmanager.ports import LogExtent, MessageLog, Trim
 from websocketmanager.service.overflow import Bounds
+from websocketmanager.service.unlogged import Unlogged
 
 #: What one read brings at most.
 _READ_ENTRIES = 1024
@@ -53,6 +54,11 @@ class DiskBudget:
     def helpless(self) -> bool:
         """Whether it is used up and nobody may give anything up."""
         return self.over and not any(spool.trims for spool in self._spools)
+
+    @property
+    def spools(self) -> Collection[Spool]:
+        """Those that count with it."""
+        return self._spools
 
     def join(self, spool: Spool) -> None:
         """Counts with a connection."""
@@ -166,10 +172,12 @@ class Spool:
         self._unstored_bytes = 0
         self._outstanding: deque[tuple[Event, int, int]] = deque()
         self._logged: set[Event] = set()
+        self._unlogged = Unlogged()
         self._behind = True  # until it is known that nothing is there
         self._cursor = 0
         self._reading = False
         self._trimming = False
+        self._keeping = False
         self._closed = False
         self.failing = False
         self.spilled = 0
@@ -184,25 +192,39 @@ class Spool:
         if self._closed:
             self._hands.drop(event)
             return
-        is_direct = not (self._durable or self._behind or self._unstored)
+        is_direct = not (self._durable or self._behind or self._unstored or self._keeping)
         if is_direct and self._hands.has_room() and not self._hands.stalled():
+            self._unlogged.take(event, entry, self._cursor)
             self._hands.push(event)
             return
         size = entry.size
         self._unstored.append((event, size))
         self._unstored_bytes += size
         self._hands.reserve(size)
-        self._log.append(self._stream, entry)
+        self._log.append(self._stream, entry, room=self._unlogged.close())
         self._disk.take(size)
         self._hands.changed()
 
     def settled(self, events: Sequence[Event]) -> None:
         """Lets go of events that the API has accepted or refused for good."""
-        if self._outstanding:
+        self._unlogged.settle(events)
+        if self._logged:
             self._logged.difference_update(events)
+        if self._outstanding:
             self._advance()
         self._pull()
         self._hands.changed()
+
+    def keep(self) -> None:
+        """Has the log take what memory alone holds, in its place, and whatever still comes.
+
+        Of the end of a process: what the API takes meanwhile is published again by the next one.
+        """
+        if self._closed or self._keeping:
+            return
+        self._keeping = True
+        for after, entries in self._unlogged.rest():
+            self._log.insert(self._stream, after, entries)
 
     def remove(self) -> int:
         """Forgets everything, on the disk as well; returns how many entries nobody gets."""
@@ -219,6 +241,7 @@ class Spool:
         self._unstored.clear()
         self._outstanding.clear()
         self._logged.clear()
+        self._unlogged.clear()
         self._unstored_bytes = self.spilled = self.spilled_bytes = 0
         return count
 
@@ -320,6 +343,11 @@ class Spool:
         self._hands.reserve(-freed)
         self._advance()
         self._pull()
+        self._hands.changed()
+
+    def inserted(self, entries: Sequence[LogEntry]) -> None:
+        """Counts what the disk has now as not lost."""
+        self._logged.update(self._unlogged.events_of(entries))
         self._hands.changed()
 
     def fetched(self, entries: Sequence[tuple[int, LogEntry]], *, complete: bool) -> None:

@@ -71,6 +71,11 @@ class Spools:
             hands=hands,
         )
 
+    def keep(self) -> None:
+        """Has the log take what would be lost with the process, before it is closed."""
+        for spool in self._disk.spools:
+            spool.keep()
+
     def discard_strays(self, known: Iterable[Record], unreadable: Collection[ConnectionId]) -> None:
         """Removes what an earlier process has left of connections that are not here.
 

@@ -1,40 +1,48 @@
-"""What the event loop asks of the thread that owns the log, in the order of the calls."""
+"""What the event loop asks of the thread that owns the log, in the order of the calls.
+
+Tuples, since one is made for every message.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from websocketmanager.domain.overflow import LogEntry
 from websocketmanager.ports import LogListener
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """A stream is to be opened."""
 
     stream: str
     listener: LogListener
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """An entry is to be appended."""
 
     stream: str
     entry: LogEntry
+    room: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Insert(NamedTuple):
+    """Entries are to be put behind a position, where there is room."""
+
+    stream: str
+    after: int
+    entries: Sequence[LogEntry]
+
+
+class Acknowledge(NamedTuple):
     """Entries up to a position are done with."""
 
     stream: str
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Entries behind a position are wanted."""
 
     stream: str
@@ -43,8 +51,7 @@ class Read:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrimRequest:
+class TrimRequest(NamedTuple):
     """The oldest entries behind a position are given up."""
 
     stream: str
@@ -54,11 +61,10 @@ class TrimRequest:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(NamedTuple):
     """A stream is to be forgotten."""
 
     stream: str
 
 
-Request: TypeAlias = Open | Append | Acknowledge | Read | TrimRequest | Remove
+Request: TypeAlias = Open | Append | Insert | Acknowledge | Read | TrimRequest | Remove

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from websocketmanager.adapters.message_log.requests import (
     Acknowledge,
     Append,
+    Insert,
     Open,
     Read,
     Remove,
@@ -22,8 +23,9 @@ from websocketmanager.adapters.message_log.schema import COLUMNS, entry_of, row_
 from websocketmanager.domain.overflow import LogEntry, gap_of_entries
 from websocketmanager.ports import LogExtent, LogListener, Trim
 
-#: Acknowledged entries that may stay on the disk: deleting in bulk is cheaper.
-_DELETE_EVERY: Final = 4096
+#: Acknowledged entries that may stay on the disk: deleting in bulk is cheaper, but what is stored
+#: meanwhile waits for it.
+_DELETE_EVERY: Final = 256
 #: A gap's marker takes this much at most.
 _GAP_BYTES: Final = 512
 
@@ -76,6 +78,8 @@ class Transaction:
             match request:
                 case Open():
                     self._open(request)
+                case Insert():
+                    self._insert_between(request)
                 case Read():
                     self._read(request)
                 case TrimRequest():
@@ -101,10 +105,24 @@ class Transaction:
         stream = self._stream(request.stream)
         if stream is None:
             return  # removed meanwhile
-        stream.last += 1
+        stream.last += request.room + 1
         entry = request.entry
         self._rows.append((stream.number, stream.last, entry.size, *row_of(entry)))
         self._stored.setdefault(request.stream, []).append(stream.last)
+
+    def _insert_between(self, request: Insert) -> None:
+        stream = self._stream(request.stream)
+        if stream is None:
+            return
+        place = max(request.after, stream.acknowledged)
+        self._insert(
+            [
+                (stream.number, position, entry.size, *row_of(entry))
+                for position, entry in enumerate(request.entries, place + 1)
+            ]
+        )
+        stream.last = max(stream.last, place + len(request.entries))
+        self._answer(request.stream, lambda listener: listener.inserted(request.entries))
 
     def _write_rows(self) -> None:
         if not self._rows:

@@ -22,7 +22,8 @@ type plan struct {
 	connections int
 	size        int
 	binary      bool
-	rate        int // messages per second over all connections; 0: as fast as they are taken
+	rate        int           // messages per second over all connections; 0: as fast as they are taken
+	tick        time.Duration // with a rate: what is due in one is sent at its end; 0: evenly spaced
 	warm        time.Duration
 	window      time.Duration
 	outstanding int // messages that may be under way at a time when there is no rate
@@ -47,6 +48,7 @@ func main() {
 	flag.IntVar(&p.size, "size", 200, "bytes of a message")
 	flag.StringVar(&kind, "kind", "text", "text or binary")
 	flag.IntVar(&p.rate, "rate", 0, "messages per second, all connections together; 0: no limit")
+	flag.DurationVar(&p.tick, "tick", 0, "with a rate: what is due in one goes at its end; 0: evenly spaced")
 	flag.DurationVar(&p.warm, "warm", time.Second, "before the window")
 	flag.DurationVar(&p.window, "window", 2*time.Second, "what is measured")
 	flag.IntVar(&p.outstanding, "outstanding", 1<<14, "messages under way at most, without a rate")
@@ -68,6 +70,9 @@ func main() {
 func run(p *plan) error {
 	if p.size < minSize {
 		return fmt.Errorf("a message has at least %d bytes", minSize)
+	}
+	if p.tick < 0 {
+		return fmt.Errorf("a tick of %v goes backwards", p.tick)
 	}
 	t := newTally(p)
 	f := newFeed(p, t)

@@ -127,26 +127,51 @@ func flood(l *link, limit int64, stop *atomic.Bool) {
 	}
 }
 
-// pace sends each message at its scheduled time, evenly spaced and the connections in turn, however
-// long the others take: latency counts from the schedule. Returns how late the writes of the window
-// were.
+// due is when a message is sent, in nanoseconds from the start: evenly spaced, or with all others of
+// its tick when that ends.
+func (p *plan) due(message int64) int64 {
+	even := message * int64(time.Second) / int64(p.rate)
+	if p.tick == 0 {
+		return even
+	}
+	return (even/int64(p.tick) + 1) * int64(p.tick)
+}
+
+// pace sends each message when it is due, the connections in turn, however long the others take:
+// latency counts from the schedule. What one connection gets at a time is one write. Returns how
+// late the messages of the window were written.
 func pace(p *plan, t *tally, links []*link, stop *atomic.Bool) []int64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	var lateness []int64
-	start := now()
-	for i := int64(0); !stop.Load(); i++ {
-		due := start + i*int64(time.Second)/int64(p.rate)
-		sleepUntil(due)
-		l := links[i%int64(len(links))]
-		number := l.count.sent.Add(1)
-		l.frame.stamp(0, number, due)
-		if t.inWindow(due) {
-			lateness = append(lateness, now()-due)
+	var block []byte
+	start, turns := now(), int64(len(links))
+	for first, end := int64(0), int64(0); !stop.Load(); first = end {
+		at := p.due(first)
+		for end = first + 1; p.due(end) == at; end++ {
 		}
-		if l.write(l.frame.bytes) != nil {
-			break
+		due := start + at
+		sleepUntil(due)
+		for i := first; i < min(end, first+turns); i++ {
+			l := links[i%turns]
+			together := (end - i + turns - 1) / turns
+			number := l.count.sent.Add(together) - together
+			block = block[:0]
+			for j := range together {
+				place := len(block)
+				block = append(block, l.frame.bytes...)
+				frame{block, l.frame.body}.stamp(place, number+j+1, due)
+			}
+			if t.inWindow(due) {
+				late := now() - due
+				for range together {
+					lateness = append(lateness, late)
+				}
+			}
+			if l.write(block) != nil {
+				return lateness
+			}
 		}
 	}
 	return lateness
