@@ -16,6 +16,7 @@ TASK_OWNERS = {
     "app/running.py",
     "cli/process.py",
     "dev.py",
+    "service/crew.py",
     "service/lane.py",
     "service/ledger/ledger.py",
     "service/recovery.py",

@@ -63,7 +63,7 @@ RECORD = Record(
     session=6,
     last_sequence=66,
     event=7,
-    recent_events=(RecordedEvent(7, "connected", 2.5, {"event": 7, "address": "[::1]:1"}),),
+    recent_events=(RecordedEvent.of(7, "connected", 2.5, {"event": 7, "address": "[::1]:1"}),),
     owner_epoch=8,
     incarnation="inc",
     writer="w",
@@ -172,7 +172,7 @@ def test_any_json_is_read_or_refused(junk: object) -> None:
 
 
 def test_with_events_keeps_the_last_ones() -> None:
-    fresh = tuple(RecordedEvent(number, "error", 0.0, {}) for number in range(8, 20))
+    fresh = tuple(RecordedEvent.of(number, "error", 0.0, {}) for number in range(8, 20))
     record = RECORD.with_events(fresh)
     assert record.event == 19
     assert [event.number for event in record.recent_events] == [*range(12, 20)]

@@ -20,6 +20,22 @@ class Told:
     saved: list[Record] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
+    def note_saved(self, durably: Record) -> None:
+        self.saved.append(durably)
+
+    def note_lost(self, problem: str) -> None:
+        self.lost.append(problem)
+
+    def position(self) -> int:
+        return 0
+
+
+class Sole(Told):
+    """An owner beside whom there is none."""
+
+    def note_lost(self, problem: str) -> None:
+        raise AssertionError(f"nobody else owns it: {problem}")
+
 
 @asynccontextmanager
 async def office(world: World) -> AsyncIterator[House]:
@@ -49,7 +65,7 @@ def record_of(world: World, **given: object) -> Record:
 
 def open_book(record: Record) -> tuple[Book, Told]:
     told = Told()
-    return Book(record, on_saved=told.saved.append, on_lost=told.lost.append), told
+    return Book(record, told), told
 
 
 def draft(text: str = "x") -> Draft:

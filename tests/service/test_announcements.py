@@ -23,6 +23,19 @@ FAILURE = Failure(FailureKind.PEER_CLOSED, "closed with 1012", 1012, "restart")
 EVERYWHERE = {"connection_id", "url", "instance_id", "session", "owner_epoch"}
 
 
+class Nobody:
+    """The owner of a book that is never saved."""
+
+    def note_saved(self, durably: Record) -> None:
+        raise AssertionError(durably)
+
+    def note_lost(self, problem: str) -> None:
+        raise AssertionError(problem)
+
+    def position(self) -> int:
+        return 0
+
+
 class Desk:
     """An announcer on a book whose ledger does not run: drafts stay to be read."""
 
@@ -37,7 +50,7 @@ class Desk:
             owner_epoch=2,
             **given,
         )
-        self.book = Book(record, on_saved=lambda _: None, on_lost=lambda _: None)
+        self.book = Book(record, Nobody())
         ledger = House(World()).ledger
         self.announcer = Announcer(self.book, ledger, url="wss://h/")
 

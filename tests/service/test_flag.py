@@ -1,11 +1,11 @@
-"""The event and the inbox that cost little."""
+"""The event that costs little."""
 
 from __future__ import annotations
 
 import asyncio
 
 from tests.kit.quiet import wait_quiet
-from websocketmanager.service.flag import Flag, Inbox
+from websocketmanager.service.flag import Flag
 
 
 async def test_all_who_wait_go_on_and_later_ones_do_not_wait() -> None:
@@ -44,18 +44,3 @@ async def test_a_wait_that_is_cancelled_as_it_ends() -> None:
     waiting.cancel()
     await wait_quiet()
     assert waiting.cancelled()
-
-
-async def test_the_inbox_keeps_the_order_and_loses_nothing() -> None:
-    inbox: Inbox[int] = Inbox()
-    inbox.put(1)
-    inbox.put(2)
-    assert [await inbox.get(), await inbox.get()] == [1, 2]
-    reading = asyncio.create_task(inbox.get())
-    await wait_quiet()
-    assert not reading.done()
-    reading.cancel()
-    await wait_quiet()
-    inbox.put(3)
-    inbox.put(4)
-    assert [await inbox.get(), await inbox.get()] == [3, 4]

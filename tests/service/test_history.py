@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from websocketmanager.domain.envelope import json_bytes
-from websocketmanager.domain.model import ConnectionId, LifecycleNotice, Transition
+from websocketmanager.domain.model import ConnectionId, Transition
+from websocketmanager.domain.record import RecordedEvent
 from websocketmanager.service.history import KEPT_EVENTS, Histories, History, transition
 
 ID = ConnectionId("c")
 
 
-def notice(number: int, state: str = "connected", **data: Any) -> LifecycleNotice:
-    return LifecycleNotice(ID, f"id{number}", f"t.{state}", state, number, 7.0, json_bytes(data))
+def event(number: int, state: str = "connected", **data: Any) -> RecordedEvent:
+    return RecordedEvent.of(number, state, 7.0, data)
 
 
 def filled(last: int, first: int = 1) -> History:
     history = History()
     for number in range(first, last + 1):
-        history.add(notice(number))
+        history.add(event(number))
     return history
 
 
@@ -52,9 +52,9 @@ def test_what_nobody_remembers_is_missed() -> None:
 
 def test_the_last_error_outlives_what_is_kept() -> None:
     history = History()
-    history.add(notice(1, "error", error_type="tls", error_message="no"))
+    history.add(event(1, "error", error_type="tls", error_message="no"))
     for number in range(2, KEPT_EVENTS + 10):
-        history.add(notice(number))
+        history.add(event(number))
     error = history.last_error()
     assert error is not None
     assert (error.number, error.error_type, error.message) == (1, "tls", "no")
@@ -64,7 +64,7 @@ def test_the_last_error_outlives_what_is_kept() -> None:
 
 def test_an_event_in_short() -> None:
     assert transition(
-        notice(
+        event(
             3,
             "reconnecting",
             session=2,
@@ -75,15 +75,15 @@ def test_an_event_in_short() -> None:
             close_reason="restart",
         )
     ) == Transition(3, 7.0, "reconnecting", 2, 4, 500, "peer_closed", "", 1012, "restart")
-    over = transition(notice(4, "degraded", cause="topic_rejected", detail="", active=False))
+    over = transition(event(4, "degraded", cause="topic_rejected", detail="", active=False))
     assert (over.error_type, over.restored) == ("topic_rejected", True)
-    begun = transition(notice(4, "degraded", cause="topic_rejected", detail="why", active=True))
+    begun = transition(event(4, "degraded", cause="topic_rejected", detail="why", active=True))
     assert (begun.message, begun.restored) == ("why", False)
 
 
 def test_each_connection_has_its_own_and_is_forgotten() -> None:
     histories = Histories()
-    histories.add(notice(1))
+    histories.add(ID, event(1))
     assert len(histories.of(ID).transitions()) == 1
     assert histories.of(ConnectionId("other")).transitions() == ()
     histories.forget(ID)

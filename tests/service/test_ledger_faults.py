@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.service.house import DOWN, House, World, assert_no_holes, data_of
-from tests.service.office import draft, open_book, record_of
+from tests.service.office import Sole, draft, open_book, record_of
 from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
 from websocketmanager.domain.envelope import (
     LIFECYCLE_TOPIC,
@@ -191,18 +191,15 @@ class Play:
                 created_at=created_at,
                 incarnation=self.house.policy.incarnation,
             )
-            self.book = Book(record, on_saved=lambda _: None, on_lost=self._lost)
+            self.book = Book(record, Sole())
         else:
             entry = self.house.registry.adopt(stored, self.store.values[stored.key].etag)
             self.book = entry.book
-            self.book.on_lost = self._lost
+            self.book.owner = Sole()
             if stored.deleted:
                 self.verb(partial(self.house.ledger.erase, self.book, patience_seconds=2.0))
         parts = (self.house.lane.run(), self.house.ledger.run())
         self.tasks = [asyncio.create_task(part) for part in parts]
-
-    def _lost(self, problem: str) -> None:
-        raise AssertionError(f"nobody else owns it: {problem}")
 
     def post(self, count: int) -> None:
         for _ in range(count):

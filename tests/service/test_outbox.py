@@ -24,7 +24,7 @@ RECORD = Record(
 
 
 def recorded(*numbers: int) -> list[RecordedEvent]:
-    return [RecordedEvent(number, "error", 1.0, {"event": number}) for number in numbers]
+    return [RecordedEvent.of(number, "error", 1.0, {"event": number}) for number in numbers]
 
 
 async def test_events_are_published_in_order_and_acknowledged() -> None:

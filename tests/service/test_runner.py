@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -492,3 +493,12 @@ async def test_a_crashed_runner_says_in_the_stream_that_its_session_is_over() ->
         assert markers == ["started", "ended", "gap", "started"]
         assert entry.runner.dials == 2
         assert_no_holes(world.lifecycle())
+
+
+async def test_an_idle_connection_has_no_task_beside_its_reader() -> None:
+    async with running_house(World()) as house:
+        before = len(asyncio.all_tasks())
+        await enter(house)
+        await enter(house)
+        await house.settle()
+        assert len(asyncio.all_tasks()) == before + 2

@@ -224,8 +224,7 @@ async def test_a_successor_that_fails_changes_nothing_and_is_tried_again(end: st
         assert first.closes == []
         assert second.aborted
         assert all(
-            one._noted is None
-            for one, _ in house.registry.entries[view_id].runner._sessions.values()
+            one._noted is None for one, _ in house.registry.entries[view_id].runner._sessions
         )
         assert world.messages()[-1] == b"still here"
         assert degradations(world) == [("rotation_failed", True)]

@@ -12,7 +12,7 @@ from tests.kit.clock import ManualClock
 from tests.kit.journal import RecordingJournal
 from tests.kit.quiet import wait_quiet
 from websocketmanager.domain.facts import TimerCrashed
-from websocketmanager.service.timers import Timers
+from websocketmanager.service.timers import ABOUT_SECONDS, Timers
 
 
 class Bench:
@@ -187,3 +187,16 @@ async def test_ten_thousand_connections_cost_one_waiting_task() -> None:
         assert len(asyncio.all_tasks()) == 2  # this test's and the timers'
         await bench.advance(60.0)
         assert len(bench.fired) == 1
+
+
+async def test_what_need_not_be_punctual_comes_together_and_never_early() -> None:
+    async with running() as bench:
+        dues = {name: 1.0 + index * 0.012 for index, name in enumerate("abcdefgh")}
+        for name, at in dues.items():
+            bench.timers.call_about(at, bench.note(name))
+        for _ in range(300):
+            await bench.advance(0.005)
+    assert sorted(name for name, _ in bench.fired) == sorted(dues)
+    for name, at in bench.fired:
+        assert -1e-6 <= at - dues[name] < ABOUT_SECONDS + 0.005 + 1e-6
+    assert len({at for _, at in bench.fired}) <= 3

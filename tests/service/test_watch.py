@@ -28,7 +28,7 @@ def record(id: str = "c", event: int = 0, **tags: str) -> Record:
 
 
 def event(number: int, name: str = "connected") -> RecordedEvent:
-    return RecordedEvent(number, name, 7.0, {"event": number, "é": "ü"})
+    return RecordedEvent.of(number, name, 7.0, {"event": number, "é": "ü"})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ May import the domain, errors and our generated messages; knows neither gRPC nor
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -29,6 +30,7 @@ from websocketmanager.domain.option_faults import option_faults
 from websocketmanager.domain.option_redaction import redacted_options
 from websocketmanager.domain.pattern import CompileRegex
 from websocketmanager.domain.profiles import PARAMETERS_PATH, Profile, filled, merged
+from websocketmanager.domain.sharing import shared_options
 from websocketmanager.domain.url_template import url_faults
 from websocketmanager.errors import Fault, InvalidArgument
 
@@ -71,8 +73,8 @@ def connection_spec(
         auto_reconnect=request.auto_reconnect,
         tags=dict(request.tags),
         name=request.name,
-        topic=Topic(request.topic) if request.topic else None,
-        options=options,
+        topic=Topic(sys.intern(request.topic)) if request.topic else None,
+        options=shared_options(options),
         profile=request.profile,
     )
 

@@ -1,23 +1,30 @@
 """A connection's options made ready: templates parsed, patterns compiled, milliseconds turned.
 
-Made once per connection; what it says is evaluated anew for each attempt.
+Made once for all connections with the same options; what it says is evaluated anew for each
+attempt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final
 
 from websocketmanager.domain import template
 from websocketmanager.domain.detectors import SilenceLimits
 from websocketmanager.domain.frames import Kind
-from websocketmanager.domain.model import ConnectionSpec, Message
+from websocketmanager.domain.model import ConnectionOptions, ConnectionSpec, Message
 from websocketmanager.domain.options import ApplicationHeartbeat, Pattern, Payload, Subscription
 from websocketmanager.domain.pattern import CompiledPattern, CompileRegex, compile_pattern
 from websocketmanager.domain.quiet import QuietWindows
 from websocketmanager.domain.retry import Advice
 from websocketmanager.domain.secrets import secret_names
+from websocketmanager.domain.sharing import NO_NAMES
 from websocketmanager.domain.template import EvaluationContext, Template
+
+#: Plans that are remembered, for connections with the same options.
+_REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +123,21 @@ def compile_plan(spec: ConnectionSpec, compile_regex: CompileRegex) -> Plan:
     Raises:
         ValueError: they are not valid after all (a record of another version).
     """
-    options = spec.options
+    secrets = secret_names(spec) or NO_NAMES
+    return replace(_plan_of(spec.options, compile_regex), spec=spec, secrets=secrets)
+
+
+@lru_cache(_REMEMBERED)
+def _plan_of(options: ConnectionOptions, compile_regex: CompileRegex) -> Plan:
+    """Returns the plan of a connection with these options, whatever else it is."""
     liveness, handshake = options.liveness, options.handshake
 
     def pattern(wanted: Pattern | None) -> CompiledPattern | None:
         return None if wanted is None else compile_pattern(wanted, compile_regex)
 
     return Plan(
-        spec=spec,
-        secrets=secret_names(spec),
+        spec=ConnectionSpec("", options=options),
+        secrets=NO_NAMES,
         headers=tuple((one.name, template.parse(one.value)) for one in handshake.headers),
         tls={
             name: template.parse(getattr(handshake.tls, name))

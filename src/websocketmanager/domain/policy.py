@@ -10,6 +10,7 @@ from websocketmanager.domain.lifecycle import Policy
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import ConnectionSpec, Format, InstanceId, Topic
 from websocketmanager.domain.retry import BackoffPolicy
+from websocketmanager.domain.sharing import shared
 
 #: What the API needs of a publish request beside its data: topic, attributes, framing.
 _API_OVERHEAD_BYTES = 64 * 1024
@@ -60,7 +61,7 @@ class ServicePolicy:
             stable_after_seconds=_seconds(chosen.stable_after_ms) or self.stable_after_seconds,
             max_attempts=chosen.max_attempts or self.reconnect_max_attempts,
         )
-        return Policy(
+        policy = Policy(
             auto_reconnect=spec.auto_reconnect,
             first_dial=chosen.first_dial,
             backoff=backoff,
@@ -68,6 +69,7 @@ class ServicePolicy:
             # A server that lets a credential in once would refuse the second session.
             make_before_break=not spec.options.exclusive,
         )
+        return shared(policy)
 
     def dial_spacing_at(self, host: str) -> float:
         """Returns the seconds between two dials to a host, by its name as `host_of` returns it."""

@@ -29,6 +29,8 @@ class QuietWindows:
         ValueError: a window has faults (see `quiet_window_faults`).
     """
 
+    __slots__ = ("_spans",)
+
     def __init__(self, windows: Iterable[QuietWindow]) -> None:
         spans: dict[str, list[range]] = {}
         for window in windows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -24,6 +25,7 @@ from websocketmanager.domain.model import (
     Topic,
 )
 from websocketmanager.domain.options import Subscription
+from websocketmanager.domain.sharing import shared_options
 from websocketmanager.errors import RecordUnreadable
 
 SCHEMA = 1
@@ -33,12 +35,34 @@ RECENT_EVENTS = 8
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """A lifecycle event as the record keeps it: enough to publish it again, bit for bit."""
+    """A lifecycle event as the record keeps it: enough to publish it again, bit for bit.
+
+    Attributes:
+        json: its members as compact JSON in UTF-8. Parsed they would take twice the room, and
+            many of them are kept for as long as their connection lives.
+    """
 
     number: int
     name: str
     at: float
-    data: Mapping[str, Any]
+    json: bytes
+
+    @classmethod
+    def of(cls, number: int, name: str, at: float, data: Mapping[str, Any]) -> RecordedEvent:
+        """Returns the event with these members."""
+        return cls(number, name, at, _dumped(data).encode())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its members, parsed."""
+        members: dict[str, Any] = json.loads(self.json)
+        return members
+
+    @property
+    def stored(self) -> str:
+        """Its JSON in a record."""
+        head = _dumped({"number": self.number, "name": self.name, "at": self.at})
+        return f'{head[:-1]},"data":{self.json.decode()}}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +162,6 @@ def to_json(record: Record) -> str:
         "session": record.session,
         "last_sequence": record.last_sequence,
         "event": record.event,
-        "recent_events": [asdict(event) for event in record.recent_events],
         "instance_id": record.instance_id,
         "owner_epoch": record.owner_epoch,
         "incarnation": record.incarnation,
@@ -149,7 +172,9 @@ def to_json(record: Record) -> str:
     if record.declared_subscriptions is not None:
         declared = ConnectionOptions(subscriptions=record.declared_subscriptions)
         value["declared_subscriptions"] = record_options.to_value(declared).get("subscriptions", [])
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # They are JSON already.
+    recent = ",".join(event.stored for event in record.recent_events)
+    return f'{_dumped(value)[:-1]},"recent_events":[{recent}]}}'
 
 
 def from_json(key: str, text: str) -> Record:
@@ -183,7 +208,7 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         tags=_tags(value["tags"]),
         name=_text(value.get("name", "")),
         topic=_topic(value.get("topic")),
-        options=record_options.from_value(value.get("options", {})),
+        options=shared_options(record_options.from_value(value.get("options", {}))),
         profile=_text(value.get("profile", "")),
     )
     cause = value.get("cause")
@@ -192,7 +217,7 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         spec=spec,
         status=Status(value["status"]),
         created_at=_number(value["created_at"]),
-        instance_id=InstanceId(_text(value["instance_id"])),
+        instance_id=InstanceId(sys.intern(_text(value["instance_id"]))),
         declared_topic=_topic(value.get("declared_topic", value.get("topic"))),
         declared_tags=_tags(value.get("declared_tags", value["tags"])),
         declared_subscriptions=_subscriptions(value.get("declared_subscriptions")),
@@ -204,7 +229,9 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         last_sequence=int(value.get("last_sequence", 0)),
         event=int(value.get("event", 0)),
         recent_events=tuple(
-            RecordedEvent(int(e["number"]), _text(e["name"]), _number(e["at"]), dict(e["data"]))
+            RecordedEvent.of(
+                int(e["number"]), sys.intern(_text(e["name"])), _number(e["at"]), dict(e["data"])
+            )
             for e in value.get("recent_events", ())
         ),
         owner_epoch=int(value.get("owner_epoch", 1)),
@@ -213,6 +240,10 @@ def _from_mapping(value: Mapping[str, Any]) -> Record:
         cause=_cause(cause) if cause else None,
         deleted=bool(value.get("deleted", False)),
     )
+
+
+def _dumped(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _cause(value: Mapping[str, Any]) -> Cause:
@@ -235,7 +266,7 @@ def _subscriptions(value: Any) -> tuple[Subscription, ...] | None:
 
 
 def _topic(value: Any) -> Topic | None:
-    return Topic(_text(value)) if value else None
+    return Topic(sys.intern(_text(value))) if value else None
 
 
 def _time(value: Any) -> float | None:

@@ -22,13 +22,15 @@ class Announcer:
         url: redacted.
     """
 
+    __slots__ = ("_book", "_connected", "_degraded_since", "_down_since", "_ledger", "_url")
+
     def __init__(self, book: Book, ledger: Ledger, *, url: str) -> None:
         self._book = book
         self._ledger = ledger
         self._url = url
         self._down_since: float | None = book.record.disconnected_at
         self._connected = False
-        self._degraded_since: dict[str, float] = {}
+        self._degraded_since: dict[str, float] | None = None
 
     def persist(self, status: Status, cause: Cause | None, now: float) -> None:
         """Has the record show the status; the events that follow wait for it."""
@@ -57,6 +59,8 @@ class Announcer:
 
     def degraded(self, cause: str, detail: str, count: int, now: float, *, active: bool) -> None:
         """Posts that delivery is worse than promised, or that it is as promised again."""
+        if self._degraded_since is None:
+            self._degraded_since = {}
         since = self._degraded_since.setdefault(cause, now)
         if not active:
             del self._degraded_since[cause]

@@ -150,7 +150,7 @@ class Creation:
                 created_at=self._tools.clock.now(),
                 instance_id=self._tools.policy.instance_id,
                 declared_topic=spec.topic,
-                declared_tags=dict(spec.tags),
+                declared_tags=spec.tags,
                 incarnation=self._tools.policy.incarnation,
             )
             entry = self._registry.make_entry(
@@ -173,7 +173,7 @@ class Creation:
         if spec.options.reconnect.first_dial is FirstDial.RETRY:
             # The next save says that the caller may know of it; the answer waits for that.
             entry.book.record = replace(entry.book.record, answered=True)
-        self._tools.journal.emit(ConnectionCreated(connection_id, redact(spec.url)))
+        self._tools.journal.emit(ConnectionCreated(connection_id, entry.runner.url))
         self._registry.admit(entry)
         return entry
 

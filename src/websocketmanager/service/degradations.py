@@ -38,6 +38,8 @@ class Degradations:
         spawn: makes a task of the connection; None: it does not run, so nothing can be calmed.
     """
 
+    __slots__ = ("_announcer", "_clock", "_connection_id", "_floods", "_journal", "_spawn")
+
     def __init__(
         self,
         connection_id: str,

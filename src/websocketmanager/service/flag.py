@@ -1,15 +1,12 @@
-"""An event and an inbox that cost next to nothing while nobody waits for them.
+"""An event that costs next to nothing while nobody waits for it.
 
-`asyncio.Event` and `asyncio.Queue` hold a deque from the beginning, 760 bytes each; a connection
+`asyncio.Event` holds a deque from the beginning, 760 bytes each; a connection
 needs a dozen of them, and nearly all are never waited on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
 
 
 class Flag:
@@ -53,25 +50,3 @@ class Flag:
         finally:
             if self._waiters and waiter in self._waiters:
                 self._waiters.remove(waiter)
-
-
-class Inbox(Generic[T]):
-    """As an `asyncio.Queue` without a bound, for one reader."""
-
-    __slots__ = ("_arrived", "_waiting")
-
-    def __init__(self) -> None:
-        self._waiting: list[T] = []
-        self._arrived = Flag()
-
-    def put(self, item: T) -> None:
-        """Appends; never blocks."""
-        self._waiting.append(item)
-        self._arrived.set()
-
-    async def get(self) -> T:
-        """Returns the next in order; cancelling loses none."""
-        while not self._waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._waiting.pop(0)

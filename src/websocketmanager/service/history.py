@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from websocketmanager.domain.lifecycle import EventName
-from websocketmanager.domain.model import ConnectionId, LifecycleNotice, Transition
+from websocketmanager.domain.model import ConnectionId, Transition
+from websocketmanager.domain.record import RecordedEvent
 
 #: Events kept per connection.
 KEPT_EVENTS = 50
 
 
 class History:
-    """The last events of one connection, in the order of their numbers."""
+    """The last events of one connection, in the order of their numbers.
 
-    __slots__ = ("_last_error", "_notices")
+    They are the record's own, as long as it has them.
+    """
+
+    __slots__ = ("_events", "_last_error")
 
     def __init__(self) -> None:
-        self._notices: list[LifecycleNotice] = []  # a deque would cost 700 bytes when empty
-        self._last_error: LifecycleNotice | None = None
+        self._events: tuple[RecordedEvent, ...] = ()  # few, mostly, and seldom one more
+        self._last_error: RecordedEvent | None = None
 
-    def add(self, notice: LifecycleNotice) -> None:
+    def add(self, event: RecordedEvent) -> None:
         """Remembers an event, and forgets the oldest beyond the bound."""
-        self._notices.append(notice)
-        del self._notices[:-KEPT_EVENTS]
-        if notice.state == EventName.ERROR:
-            self._last_error = notice
+        self._events = (*self._events[-KEPT_EVENTS + 1 :], event)
+        if event.name == EventName.ERROR:
+            self._last_error = event
 
     def transitions(self) -> tuple[Transition, ...]:
         """Returns what is remembered, oldest first."""
-        return tuple(map(transition, self._notices))
+        return tuple(map(transition, self._events))
 
     def last_error(self) -> Transition | None:
         """Returns the last error, however many other events came since."""
         return None if self._last_error is None else transition(self._last_error)
 
-    def behind(self, number: int, *, last: int) -> tuple[tuple[LifecycleNotice, ...], int]:
+    def behind(self, number: int, *, last: int) -> tuple[tuple[RecordedEvent, ...], int]:
         """Returns the events behind a number, and how many of them are not known any more.
 
         Args:
@@ -46,7 +48,7 @@ class History:
         """
         if number > last:
             number = 0
-        known = tuple(notice for notice in self._notices if notice.number > number)
+        known = tuple(event for event in self._events if event.number > number)
         return known, last - number - len(known)
 
 
@@ -56,9 +58,12 @@ class Histories:
     def __init__(self) -> None:
         self._histories: dict[ConnectionId, History] = {}
 
-    def add(self, notice: LifecycleNotice) -> None:
+    def add(self, connection_id: ConnectionId, event: RecordedEvent) -> None:
         """Remembers an event."""
-        self._histories.setdefault(notice.connection_id, History()).add(notice)
+        history = self._histories.get(connection_id)
+        if history is None:
+            history = self._histories[connection_id] = History()
+        history.add(event)
 
     def of(self, connection_id: ConnectionId) -> History:
         """Returns a connection's history, maybe an empty one."""
@@ -69,14 +74,14 @@ class Histories:
         self._histories.pop(connection_id, None)
 
 
-def transition(notice: LifecycleNotice) -> Transition:
+def transition(event: RecordedEvent) -> Transition:
     """Returns an event in short; what it does not tell is left out."""
-    data: dict[str, Any] = json.loads(notice.data)
+    data: dict[str, Any] = event.data
     kind = data.get("error_type") or data.get("cause") or data.get("reason") or ""
     return Transition(
-        number=notice.number,
-        at=notice.at,
-        state=notice.state,
+        number=event.number,
+        at=event.at,
+        state=event.name,
         session=int(data.get("session") or 0),
         attempt=int(data.get("attempt") or 0),
         delay_ms=int(data.get("delay_ms") or 0),

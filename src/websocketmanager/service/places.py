@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -19,6 +19,8 @@ from websocketmanager.ports import Clock, Journal
 
 #: A wait that is longer is told.
 TOLD_AFTER_SECONDS: Final = 5.0
+#: For sockets that need no place, nearly all: shared, as it keeps nothing.
+_NOWHERE: Final[AbstractAsyncContextManager[None]] = nullcontext()
 
 
 class Kind(StrEnum):
@@ -62,8 +64,7 @@ class Places:
         self._most_at = most_at
         self._rooms: dict[tuple[Kind, str], _Room] = {}
 
-    @asynccontextmanager
-    async def hold(
+    def hold(
         self,
         *,
         host: str,
@@ -71,7 +72,7 @@ class Places:
         succeeds: bool = False,
         connection_id: str = "",
         waits: Callable[[], None] = lambda: None,
-    ) -> AsyncIterator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Waits for its places and keeps them for the block. Cancelling leaves none behind.
 
         Args:
@@ -85,6 +86,19 @@ class Places:
         wanted = {(Kind.CREDENTIAL, exclusive): 1} if exclusive else {}
         if most := self._most_at(host):
             wanted[Kind.HOST, host] = most
+        if not wanted:
+            return _NOWHERE
+        return self._hold(wanted, succeeds=succeeds, connection_id=connection_id, waits=waits)
+
+    @asynccontextmanager
+    async def _hold(
+        self,
+        wanted: dict[tuple[Kind, str], int],
+        *,
+        succeeds: bool,
+        connection_id: str,
+        waits: Callable[[], None],
+    ) -> AsyncIterator[None]:
         held: list[tuple[Kind, str]] = []
         told = False
         try:

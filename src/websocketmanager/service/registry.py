@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import traceback
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -28,7 +28,6 @@ from websocketmanager.domain.model import (
     Status,
 )
 from websocketmanager.domain.record import Record
-from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import ApiError, ConnectionNotFound, ServiceUnavailable
 from websocketmanager.ports import MessageLog
 from websocketmanager.service.budget import Budget
@@ -53,20 +52,25 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """One connection of this process."""
+    """One connection of this process: what it consists of, and what they tell each other.
 
-    book: Book
-    pump: Pump
-    runner: Runner
-    durable: Flag
-    """Set once the store shows that its caller may know of it."""
-    gone: Flag
-    """Set once it is no longer in this process, or the process stops."""
+    Attributes:
+        forget: takes it out of the registry.
+        durable: set once the store shows that its caller may know of it.
+        gone: set once it is no longer in this process, or the process stops.
+        leaving: whether a removal is under way that nobody waits for.
+        buried: set once a tombstone is stored.
+    """
+
+    forget: Callable[[Entry], bool]
+    book: Book = field(init=False)
+    pump: Pump = field(init=False)
+    runner: Runner = field(init=False)
+    durable: Flag = field(default_factory=Flag)
+    gone: Flag = field(default_factory=Flag)
     started: bool = False
     leaving: bool = False
-    """Whether a removal is under way that nobody waits for."""
     buried: Flag = field(default_factory=Flag)
-    """Set once a tombstone is stored."""
 
     @property
     def removed(self) -> bool:
@@ -87,6 +91,36 @@ class Entry:
     def record(self) -> Record:
         """The record in memory."""
         return self.book.record
+
+    # --- told by its parts ----------------------------------------------------------------------
+
+    def note_saved(self, durably: Record) -> None:
+        """The store has this record."""
+        # Behind a tombstone no other process continues: every number is this one's.
+        self.pump.confirm_session(OPEN if durably.deleted else durably.session)
+        if durably.answered:
+            self.durable.set()
+
+    def note_lost(self, problem: str) -> None:
+        """Another owner has the record."""
+        del problem  # the ledger has told it
+        self.buried.set()
+        self.forget(self)
+        self.runner.stop(life.EndReason.LEASE_LOST)
+        self.pump.abandon()
+
+    def position(self) -> int:
+        """Returns the last message's number in the present session."""
+        return self.pump.position
+
+    # The runner may be another one by then: it is looked up when there is something to tell.
+    def tell_degraded(self, cause: str, detail: str, count: int) -> None:
+        """The pump delivers worse than promised."""
+        self.runner.tell_degraded(cause, detail, count)
+
+    def tell_restored(self, cause: str, count: int) -> None:
+        """The pump delivers as promised again."""
+        self.runner.tell_restored(cause, count)
 
 
 class Registry:
@@ -110,6 +144,11 @@ class Registry:
         self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - it owns all runners
         self._stop = asyncio.Event()
         self._past = Statistics()
+        # Also those of entries that are forgotten meanwhile.
+        self._running: dict[Runner, Entry] = {}
+        # One object for all: a bound method is made anew each time it is looked up.
+        self._after = self._after_runner
+        self._forgetting = self._forget
         self.entries: dict[ConnectionId, Entry] = {}
         self.histories = Histories()
         self.watchers = Watchers(self.histories, type_prefix=tools.policy.lifecycle_type_prefix)
@@ -118,14 +157,24 @@ class Registry:
     # --- its own life -------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Runs the connections until `stop`."""
-        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - as above
-            self._tasks = tasks
-            sweeper = tasks.create_task(self._sweep())
-            await self._stop.wait()
-            sweeper.cancel()
-            for entry in self.entries.values():
-                entry.runner.stop(life.EndReason.SHUTDOWN, close_code=1001)
+        """Runs the connections until `stop`. Cancelling drops their sockets at once."""
+        try:
+            async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - as above
+                self._tasks = tasks
+                sweeper = tasks.create_task(self._sweep())
+                await self._stop.wait()
+                sweeper.cancel()
+                for entry in self.entries.values():
+                    entry.runner.stop(life.EndReason.SHUTDOWN, close_code=1001)
+                await self._wait_runners()
+        finally:
+            for runner in [*self._running]:
+                runner.abort()
+            await self._wait_runners()
+
+    async def _wait_runners(self) -> None:
+        while self._running:
+            await next(iter(self._running)).finished.wait()
 
     def stop(self) -> None:
         """Has every socket closed with 1001 (going away); `run` returns when all are."""
@@ -177,9 +226,10 @@ class Registry:
     def start(self, entry: Entry) -> None:
         """Runs an entry's runner."""
         entry.started = True
-        self.spawn(self._keep(entry))
         if self._stop.is_set():
             entry.runner.stop(life.EndReason.SHUTDOWN, close_code=1001)
+        self._running[entry.runner] = entry
+        entry.runner.start(self._after)
 
     def remove_later(self, entry: Entry, reason: str) -> None:
         """Ends an entry for good, as soon as the store takes it."""
@@ -211,37 +261,9 @@ class Registry:
         """
         policy, options = self._tools.policy, record.spec.options
         max_messages, max_bytes = policy.buffer_bounds(record.spec)
-        durable, gone = Flag(), Flag()
-
-        def saved(durably: Record) -> None:
-            # Behind a tombstone no other process continues: every number is this one's.
-            pump.confirm_session(OPEN if durably.deleted else durably.session)
-            if durably.answered:
-                durable.set()
-
-        def lost(problem: str) -> None:
-            del problem  # the ledger has told it
-            entry.buried.set()
-            self._forget(entry)
-            entry.runner.stop(life.EndReason.LEASE_LOST)
-            pump.abandon()
-
-        # The runner may be another one by then: it is looked up when there is something to tell.
-        def degraded(cause: str, detail: str, count: int) -> None:
-            entry.runner.tell_degraded(cause, detail, count)
-
-        def restored(cause: str, count: int) -> None:
-            entry.runner.tell_restored(cause, count)
-
-        book = Book(
-            record,
-            on_saved=saved,
-            on_lost=lost,
-            position=lambda: pump.position,
-            etag=etag,
-            stored=stored,
-        )
-        pump = Pump(
+        entry = Entry(self._forgetting)
+        book = entry.book = Book(record, entry, etag=etag, stored=stored)
+        pump = entry.pump = Pump(
             lane=self._lane,
             budget=self._budget,
             clock=self._tools.clock,
@@ -252,12 +274,11 @@ class Registry:
             overflow=options.buffer.overflow,
             conflate_pointer=options.buffer.conflate_pointer,
             make_spool=self.spools.maker(record, Bounds(max_messages, max_bytes)),
-            on_degraded=degraded,
-            on_restored=restored,
+            on_degraded=entry.tell_degraded,
+            on_restored=entry.tell_restored,
         )
-        runner = Runner(book, pump, self._tools, resumed=resumed)
+        entry.runner = Runner(book, pump, self._tools, resumed=resumed)
         pump.set_topic(record.spec.topic)
-        entry = Entry(book, pump, runner, durable, gone)
         return entry
 
     @property
@@ -271,22 +292,23 @@ class Registry:
         entry.runner = Runner(entry.book, entry.pump, self._tools, resumed=entry.record.session > 0)
         entry.runner.count_on(before)
 
-    async def _keep(self, entry: Entry) -> None:
-        """Runs an entry's runner to its end, and again should it crash."""
-        while True:
-            try:
-                await entry.runner.run()
-                break
-            except Exception as error:  # noqa: BLE001 - a fault of ours must end in a next state
-                trace = "".join(traceback.format_exception(error))
-                self._tools.journal.emit(RunnerCrashed(entry.record.id, repr(error), trace))
-            crashed = entry.runner
-            if self._stop.is_set() or entry.removed:
-                break
-            await self._tools.clock.sleep(_RESTART_SECONDS)
-            if self._stop.is_set() or entry.removed or entry.runner is not crashed:
-                break  # by now it is over, or was begun again by a caller
-            self._replace_runner(entry)
+    def _after_runner(self, runner: Runner, fault: Exception | None) -> None:
+        """A runner is over; one that crashed is followed by another."""
+        entry = self._running.pop(runner)
+        if fault is None:
+            return
+        trace = "".join(traceback.format_exception(fault))
+        self._tools.journal.emit(RunnerCrashed(entry.record.id, repr(fault), trace))
+        if not (self._stop.is_set() or entry.removed):
+            self.spawn(self._restart(entry))
+
+    async def _restart(self, entry: Entry) -> None:
+        crashed = entry.runner
+        await self._tools.clock.sleep(_RESTART_SECONDS)
+        if self._stop.is_set() or entry.removed or entry.runner is not crashed:
+            return  # by now it is over, or was begun again by a caller
+        self._replace_runner(entry)
+        self.start(entry)
 
     async def remove(
         self,
@@ -463,7 +485,7 @@ class Registry:
             work.close()
             return False
         # A task that is cancelled before its first step has not touched the work.
-        task.add_done_callback(lambda _: work.close())
+        task.add_done_callback(lambda _: work.close(), context=context)
         return True
 
     async def carry(self, work: Coroutine[Any, Any, T]) -> T:
@@ -491,10 +513,11 @@ class Registry:
     def statistics(self, entry: Entry) -> Statistics:
         """Returns the counts of one connection."""
         runner = entry.runner
+        sent, sent_bytes = runner.sent
         return replace(
             entry.pump.statistics(),
-            messages_sent=runner.sender.sent,
-            bytes_sent=runner.sender.sent_bytes,
+            messages_sent=sent,
+            bytes_sent=sent_bytes,
             reconnects=max(runner.dials - 1, 0),
         )
 
@@ -510,7 +533,7 @@ class Registry:
         record, pump, runner = entry.record, entry.pump, entry.runner
         return ConnectionView(
             id=record.id,
-            url=redact(record.spec.url),
+            url=runner.url,
             status=self.status(entry),
             topic=record.spec.topic,
             instance_id=record.instance_id,

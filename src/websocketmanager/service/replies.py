@@ -11,6 +11,8 @@ from websocketmanager.errors import ConnectionEnded, Fault, InvalidArgument, Lim
 class Replies:
     """Matches incoming messages with waiting callers."""
 
+    __slots__ = ("_connection_id", "_correlator", "_max_pending", "_waiting")
+
     def __init__(self, correlator: Correlator, *, connection_id: str, max_pending: int) -> None:
         self._correlator = correlator
         self._connection_id = connection_id

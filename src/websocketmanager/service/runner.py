@@ -1,15 +1,17 @@
 """One connection's life: events into the state machine, its commands out, in order.
 
-Owns every task of its connection: the loop itself, one per dial and session, and their small
-ones. A stop is a message (`stop`); cancelling the runner is the hammer, which drops the
-socket.
+Owns every task of its connection: one per dial and session, and their small ones. It has none
+itself: what is posted is worked off by the event loop's next turn, so that an idle connection
+costs no task beside its reader. A stop is a message (`stop`); `abort` is the hammer, which drops
+the socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+import contextvars
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from websocketmanager.domain import correlation
@@ -34,8 +36,9 @@ from websocketmanager.domain.url_policy import redact
 from websocketmanager.errors import ConnectionEnded, NotConnected, RotationFailed
 from websocketmanager.ports import Clock, Dialer, Dice, Journal, Secrets
 from websocketmanager.service.announcements import Announcer
+from websocketmanager.service.crew import Crew
 from websocketmanager.service.degradations import Degradations
-from websocketmanager.service.flag import Flag, Inbox
+from websocketmanager.service.flag import Flag
 from websocketmanager.service.ledger import Book, Draft, Ledger
 from websocketmanager.service.pacing import Pacer
 from websocketmanager.service.places import Places
@@ -48,9 +51,19 @@ from websocketmanager.service.timers import Timer, Timers
 ROTATION_FAILED = "rotation_failed"
 
 
+#: Told of a runner that is over, and of the fault of ours that ended it, if one did.
+Ended = Callable[["Runner", Exception | None], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every runner of the process shares."""
+    """What every runner of the process shares.
+
+    Attributes:
+        context: an empty one that runners work in: what they begin does not belong to the trace
+            of the caller who posted.
+        for_sessions: the part that sessions need.
+    """
 
     clock: Clock
     dice: Dice
@@ -63,10 +76,12 @@ class Tools:
     timers: Timers
     places: Places
     compile_regex: CompileRegex
+    context: contextvars.Context = field(default_factory=contextvars.Context)
+    for_sessions: SessionTools = field(init=False)
 
-    def for_sessions(self) -> SessionTools:
-        """Returns the part that sessions need."""
-        return SessionTools(
+    def __post_init__(self) -> None:
+        """Makes the sessions' part, once for all."""
+        for_sessions = SessionTools(
             clock=self.clock,
             dice=self.dice,
             dialer=self.dialer,
@@ -77,6 +92,22 @@ class Tools:
             places=self.places,
             policy=self.policy,
         )
+        object.__setattr__(self, "for_sessions", for_sessions)
+
+
+class _Deadline:
+    """One timer of the machine: posts its event, and is forgotten then."""
+
+    __slots__ = ("_runner", "event", "timer")
+
+    timer: Timer
+
+    def __init__(self, runner: Runner, event: life.TimerFired) -> None:
+        self._runner = runner
+        self.event = event
+
+    def __call__(self) -> None:
+        self._runner.fire(self)
 
 
 class Runner:
@@ -88,7 +119,46 @@ class Runner:
         tools: what all runners share.
         resumed: whether it was alive before, in an earlier process.
         ever_open: whether it was open before in this process.
+
+    Attributes:
+        dials: begun in this process.
+        next_attempt_at: Unix seconds, while it waits for its next dial.
+        tried: set once the first dial succeeded or failed.
+        first_failure: of the first dial, if it failed.
+        finished: set once it is over.
+        end: why it is over.
+        url: redacted.
     """
+
+    __slots__ = (
+        "_announcer",
+        "_book",
+        "_crew",
+        "_deadlines",
+        "_degradations",
+        "_due",
+        "_ended",
+        "_machine",
+        "_plan",
+        "_pump",
+        "_replies",
+        "_resumed",
+        "_rotations",
+        "_rules",
+        "_secrets_doubted",
+        "_sender",
+        "_sessions",
+        "_spec",
+        "_tools",
+        "_waiting",
+        "dials",
+        "end",
+        "finished",
+        "first_failure",
+        "next_attempt_at",
+        "tried",
+        "url",
+    )
 
     def __init__(
         self, book: Book, pump: Pump, tools: Tools, *, resumed: bool, ever_open: bool = False
@@ -98,38 +168,31 @@ class Runner:
         self._tools = tools
         self._resumed = resumed
         self._spec = book.record.spec
-        self._url = redact(self._spec.url)
+        self.url = redact(self._spec.url)
         self._rules = tools.policy.lifecycle(self._spec)
         self._machine = life.Machine(ever_open=ever_open)
-        self._announcer = Announcer(book, tools.ledger, url=self._url)
+        self._announcer = Announcer(book, tools.ledger, url=self.url)
         self._replies = Replies(
             correlation.correlator_of(self._spec.options.correlation),
             connection_id=book.record.id,
             max_pending=tools.policy.limits.max_pending_sends,
         )
-        self._inbox: Inbox[life.Event] = Inbox()
+        self._waiting: list[life.Event] = []
+        self._due = False
         self._plan = compile_plan(self._spec, tools.compile_regex)
-        self._tasks: asyncio.TaskGroup | None = None  # noqa: TID251 - a runner owns its tasks
+        # Both are made when they begin to be needed: for nearly all connections never.
+        self._crew: Crew | None = None
+        self._ended: Ended | None = None
         self._secrets_doubted = False
-        self._timers: dict[life.Timer, Timer] = {}
-        # By generation: the one that delivers, and beside it a successor at most.
-        self._sessions: dict[int, tuple[Session, asyncio.Task[None]]] = {}
-        self._rotations: list[asyncio.Future[None]] = []
-        self._degradations = Degradations(
-            book.record.id, self._announcer, tools.clock, tools.journal, self._spawn_if_running
-        )
-        self.sender = Sender(
-            tools.clock,
-            tools.dice,
-            self._replies,
-            connection_id=book.record.id,
-            max_pending=tools.policy.limits.max_pending_sends,
-            session=self._live_session,
-        )
+        self._deadlines: tuple[_Deadline, ...] = ()
+        # The one that delivers, and beside it a successor at most.
+        self._sessions: tuple[tuple[Session, asyncio.Task[None]], ...] = ()
+        self._rotations: tuple[asyncio.Future[None], ...] = ()
+        self._degradations: Degradations | None = None
+        self._sender: Sender | None = None
         self.dials = 0
         self.next_attempt_at: float | None = None
         self.tried = Flag()
-        """Set once the first dial succeeded or failed."""
         self.first_failure: Failure | None = None
         self.finished = Flag()
         self.end: life.EndReason | None = None
@@ -139,9 +202,29 @@ class Runner:
         """The wire status now."""
         return self._machine.status
 
+    @property
+    def sender(self) -> Sender:
+        """What writes for callers."""
+        if self._sender is None:
+            self._sender = Sender(
+                self._tools.clock,
+                self._tools.dice,
+                self._replies,
+                connection_id=self._book.record.id,
+                max_pending=self._tools.policy.limits.max_pending_sends,
+                session=self._live_session,
+            )
+        return self._sender
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """How many messages and bytes were written for callers in this process."""
+        return (self._sender.sent, self._sender.sent_bytes) if self._sender else (0, 0)
+
     def count_on(self, before: Runner) -> None:
         """Goes on with the counts of the runner that it replaces."""
-        self.sender.sent, self.sender.sent_bytes = before.sender.sent, before.sender.sent_bytes
+        if any(before.sent):
+            self.sender.sent, self.sender.sent_bytes = before.sent
         self.dials = before.dials
 
     def farewell(self, reason: str) -> Draft:
@@ -150,28 +233,72 @@ class Runner:
 
     def post(self, event: life.Event) -> None:
         """Tells the machine; never blocks."""
-        self._inbox.put(event)
+        self._waiting.append(event)
+        if self._crew is not None:
+            self._work_soon()
 
     def stop(self, reason: life.EndReason, *, close_code: int = 1000) -> None:
         """Asks the connection to end; `finished` says when it has."""
         self.post(life.StopAsked(reason, close_code))
 
-    async def run(self) -> None:
-        """Lives until the machine is done. Cancelling drops the socket at once."""
+    def start(self, ended: Ended) -> None:
+        """Begins, once; lives until the machine is done.
+
+        Args:
+            ended: called when it is over, its tasks included, with the fault of ours that ended
+                it, if one did.
+        """
+        self._ended = ended
+        self._crew = Crew(self, self._tools.context)
+        self.post(life.Started(resumed=self._resumed))
+
+    def abort(self) -> None:
+        """The hammer: drops the socket at once; `finished` says when all has ended."""
+        if self._crew is not None:
+            self._crew.abort()
+
+    def fire(self, deadline: _Deadline) -> None:
+        """A timer of the machine is due."""
+        self._deadlines = tuple(one for one in self._deadlines if one is not deadline)
+        self.post(deadline.event)
+
+    def _work_soon(self) -> None:
+        """Has the loop work off what waits: in a turn of its own, as it may be called by anyone."""
+        if not self._due:
+            self._due = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._work, context=self._tools.context)
+
+    def _work(self) -> None:
+        self._due = False
+        crew = self._crew
+        assert crew is not None  # noqa: S101 - nothing is due before the start
+        if crew.left:
+            return
         try:
-            async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - a runner owns its tasks
-                self._tasks = tasks
-                self.post(life.Started(resumed=self._resumed))
-                while self._machine.state is not life.State.DONE:
-                    self._advance(await self._inbox.get())
-                self._cancel_all()
-        finally:
-            if self._machine.state not in {life.State.IDLE, life.State.DONE}:
+            while self._waiting and self._machine.state is not life.State.DONE:
+                self._advance(self._waiting.pop(0))
+        except Exception as error:  # noqa: BLE001 - whoever started it is told
+            crew.abort(error)
+            return
+        if self._machine.state is life.State.DONE:
+            self._cancel_all()
+            crew.leave()
+
+    def finish(self, fault: Exception | None) -> None:
+        """The crew's: all its tasks have ended."""
+        self._cancel_all()
+        if self._machine.state not in {life.State.IDLE, life.State.DONE}:
+            try:
                 self._pump.end_session(self._tools.clock.now(), FailureKind.INTERNAL.value)
-            self._replies.fail_all("the connection is over")
-            self._settle_rotations(self._ended("it is over"))
-            self.tried.set()
-            self.finished.set()
+            except Exception as error:  # noqa: BLE001 - its end must be told all the same
+                fault = fault or error
+        self._replies.fail_all("the connection is over")
+        self._settle_rotations(self._over("it is over"))
+        self.tried.set()
+        self.finished.set()
+        assert self._ended is not None  # noqa: S101 - only what was started ends
+        self._ended(self, fault)
 
     def change_subscriptions(self) -> None:
         """Brings plan and open session to the set that the record wants now."""
@@ -180,7 +307,7 @@ class Runner:
         gone, come = subscription_changes(
             before.spec.options.subscriptions, self._spec.options.subscriptions
         )
-        for session, _ in self._sessions.values():
+        for session, _ in self._sessions:
             session.change_subscriptions(
                 self._plan,
                 tuple(one for one in before.subscriptions if one.key in gone),
@@ -198,13 +325,12 @@ class Runner:
         """
         session = self._live_session()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._rotations.append(done)
+        self._rotations = (*self._rotations, done)
         self.post(life.RotationAsked(session.generation, "a caller asked for it", forced=True))
         try:
             await done
         finally:
-            if done in self._rotations:
-                self._rotations.remove(done)
+            self._rotations = tuple(one for one in self._rotations if one is not done)
 
     # --- the open session ------------------------------------------------------------------------
 
@@ -223,8 +349,10 @@ class Runner:
         return session
 
     def _session_of(self, generation: int) -> Session | None:
-        session, _ = self._sessions.get(generation, (None, None))
-        return session
+        for session, _ in self._sessions:
+            if session.generation == generation:
+                return session
+        return None
 
     # --- the machine --------------------------------------------------------------------------
 
@@ -313,7 +441,7 @@ class Runner:
             case life.Finish(reason=reason):
                 self.end = reason
                 self.next_attempt_at = None
-                self._settle_rotations(self._ended(reason.value))
+                self._settle_rotations(self._over(reason.value))
                 self._tools.journal.emit(ConnectionDone(self._book.record.id, reason.value))
             case _:
                 self._handle_session(command)
@@ -346,22 +474,20 @@ class Runner:
     def _dial(self, command: life.Dial) -> None:
         self.dials += 1
         self.next_attempt_at = None
-        self._tools.journal.emit(DialStarted(self._book.record.id, self._url, command.attempt))
-        self._begin(
-            Session(command.generation, self._plan, self._tools.for_sessions(), self._ears())
-        )
+        self._tools.journal.emit(DialStarted(self._book.record.id, self.url, command.attempt))
+        self._begin(Session(command.generation, self._plan, self._tools.for_sessions, self._ears()))
 
     def _dial_successor(self, generation: int) -> None:
         self.dials += 1
-        self._tools.journal.emit(DialStarted(self._book.record.id, self._url, 1))
+        self._tools.journal.emit(DialStarted(self._book.record.id, self.url, 1))
         overlap = overlap_filter(self._spec.options.rotation)
-        for session, _ in self._sessions.values():
+        for session, _ in self._sessions:
             session.note_overlap(overlap)
         self._begin(
             Session(
                 generation,
                 self._plan,
-                self._tools.for_sessions(),
+                self._tools.for_sessions,
                 self._ears(),
                 successor=True,
                 overlap=overlap,
@@ -369,7 +495,7 @@ class Runner:
         )
 
     def _begin(self, session: Session) -> None:
-        self._sessions[session.generation] = session, self._spawn(session.run())
+        self._sessions = (*self._sessions, (session, self._spawn(session.run())))
 
     def _open_session(self, command: life.OpenSession) -> None:
         session = self._session_of(command.generation)
@@ -383,29 +509,29 @@ class Runner:
         identity = StreamIdentity(
             connection_id=record.id,
             created_at=record.created_at,
-            url=self._url,
+            url=self.url,
             session=record.session,
             owner_epoch=record.owner_epoch,
         )
         self._pump.open_session(identity, now, seamless=command.seamless)
         self._tools.journal.emit(SessionOpened(record.id, record.session, session.socket.address))
         if ROTATION_FAILED in self._pump.degraded:
-            self._pump.degraded.discard(ROTATION_FAILED)
+            self._pump.degraded -= {ROTATION_FAILED}
             self.tell_restored(ROTATION_FAILED, 0)
         session.adopt()
         self._settle_rotations(None)
 
     def _roll_back(self, failure: Failure) -> None:
         """A rotation failed: the old session goes on."""
-        for session, _ in self._sessions.values():
+        for session, _ in self._sessions:
             session.note_overlap(None)
         if ROTATION_FAILED not in self._pump.degraded:
-            self._pump.degraded.add(ROTATION_FAILED)
+            self._pump.degraded |= {ROTATION_FAILED}
             self.tell_degraded(ROTATION_FAILED, str(failure), 0)
 
     def _settle_rotations(self, error: Exception | None) -> None:
         """Answers those who wait for a rotation."""
-        waiting, self._rotations = self._rotations, []
+        waiting, self._rotations = self._rotations, ()
         for done in waiting:
             if done.done():
                 continue
@@ -414,7 +540,7 @@ class Runner:
             else:
                 done.set_exception(error)
 
-    def _ended(self, problem: str) -> ConnectionEnded:
+    def _over(self, problem: str) -> ConnectionEnded:
         return ConnectionEnded(connection_id=self._book.record.id, problem=problem)
 
     def _note_queued(self) -> None:
@@ -443,59 +569,80 @@ class Runner:
         )
         # The position of its end is known to whoever comes after a stop.
         self._tools.ledger.post(self._book)
-        for name in (life.Timer.STABLE, life.Timer.ROTATE):
-            if timer := self._timers.pop(name, None):
-                timer.cancel()
+        self._cancel_timer(life.Timer.STABLE)
+        self._cancel_timer(life.Timer.ROTATE)
         if session := self._session_of(generation):
             session.end()
         if failure is not None:
             self._drop(generation)
 
     def _start_timer(self, command: life.StartTimer) -> None:
-        previous = self._timers.pop(command.timer, None)
-        if previous:
-            previous.cancel()
+        self._cancel_timer(command.timer)
         if command.timer is life.Timer.RETRY:
             self.next_attempt_at = self._tools.clock.now() + command.delay_seconds
         event = life.TimerFired(command.generation, command.timer)
         at = self._tools.clock.monotonic() + command.delay_seconds
-        self._timers[command.timer] = self._tools.timers.call_at(at, lambda: self.post(event))
+        deadline = _Deadline(self, event)
+        deadline.timer = self._tools.timers.call_at(at, deadline)
+        self._deadlines = (*self._deadlines, deadline)
+
+    def _cancel_timer(self, name: life.Timer) -> None:
+        for deadline in self._deadlines:
+            if deadline.event.timer is name:
+                deadline.timer.cancel()
+        self._deadlines = tuple(one for one in self._deadlines if one.event.timer is not name)
 
     # --- delivery -----------------------------------------------------------------------------
 
     def tell_degraded(self, cause: str, detail: str, count: int) -> None:
         """The pump delivers worse than promised."""
-        self._degradations.degraded(cause, detail, count)
+        self._told().degraded(cause, detail, count)
 
     def tell_restored(self, cause: str, count: int) -> None:
         """The pump delivers as promised again, after dropping `count` messages."""
-        self._degradations.restored(cause, count)
+        self._told().restored(cause, count)
+
+    def _told(self) -> Degradations:
+        if self._degradations is None:
+            tools = self._tools
+            self._degradations = Degradations(
+                self._book.record.id,
+                self._announcer,
+                tools.clock,
+                tools.journal,
+                self._spawn_if_running,
+            )
+        return self._degradations
 
     # --- tasks --------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        assert self._tasks is not None  # noqa: S101 - only called while running
-        return self._tasks.create_task(work)
+        assert self._crew is not None  # noqa: S101 - only called while running
+        return self._crew.spawn(work)
 
     def _spawn_if_running(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Returns None before it runs and when it is over; what waits is published all the same."""
-        if self._tasks is not None:
-            try:
-                return self._tasks.create_task(work)
-            except RuntimeError:
-                pass  # it has ended, or is about to
-        work.close()
-        return None
+        if self._crew is None:
+            work.close()
+            return None
+        try:
+            return self._crew.spawn(work)
+        except RuntimeError:
+            return None  # it has ended, or is about to
 
     def _drop(self, generation: int) -> None:
         """Ends a session at once, with its socket."""
-        if found := self._sessions.pop(generation, None):
-            found[1].cancel()
+        for session, task in self._sessions:
+            if session.generation == generation:
+                task.cancel()
+        self._sessions = tuple(one for one in self._sessions if one[0].generation != generation)
 
     def _cancel_all(self) -> None:
-        for generation in list(self._sessions):
-            self._drop(generation)
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        self._degradations.end()
+        for _, task in self._sessions:
+            task.cancel()
+        self._sessions = ()
+        for deadline in self._deadlines:
+            deadline.timer.cancel()
+        self._deadlines = ()
+        if self._degradations is not None:
+            self._degradations.end()

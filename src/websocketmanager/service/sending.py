@@ -27,6 +27,18 @@ class Sender:
         sent, sent_bytes: counts of this process.
     """
 
+    __slots__ = (
+        "_clock",
+        "_connection_id",
+        "_dice",
+        "_max_pending",
+        "_replies",
+        "_session",
+        "_writing",
+        "sent",
+        "sent_bytes",
+    )
+
     def __init__(
         self,
         clock: Clock,

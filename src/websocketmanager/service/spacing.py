@@ -14,6 +14,8 @@ class Spacer:
     the next one near. A cancelled turn costs nothing.
     """
 
+    __slots__ = ("_clock", "_next", "_queue", "_spacing_seconds")
+
     def __init__(self, clock: Clock, *, spacing_seconds: float) -> None:
         self._clock = clock
         self._spacing_seconds = spacing_seconds

@@ -99,7 +99,7 @@ class Taps:
     __slots__ = ("open",)
 
     def __init__(self) -> None:
-        self.open: list[Tap] = []
+        self.open: tuple[Tap, ...] = ()
 
     def add(self, clock: Clock, *, max_message_bytes: int) -> Tap:
         """Returns the messages from now on, each cut to so many bytes; 0: whole.
@@ -110,7 +110,7 @@ class Taps:
         if len(self.open) >= MAX_TAPS:
             raise LimitReached(limit="tails of one connection", maximum=MAX_TAPS)
         tap = Tap(self, clock, max_message_bytes=max_message_bytes)
-        self.open.append(tap)
+        self.open = (*self.open, tap)
         return tap
 
     def take(
@@ -127,11 +127,10 @@ class Taps:
 
     def end(self, error: Exception | None) -> None:
         """Ends all streams."""
-        taps, self.open = self.open, []
+        taps, self.open = self.open, ()
         for tap in taps:
             tap.finish(error)
 
     def drop(self, tap: Tap) -> None:
         """Forgets one that left."""
-        if tap in self.open:
-            self.open.remove(tap)
+        self.open = tuple(one for one in self.open if one is not tap)

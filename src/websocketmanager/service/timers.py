@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 
 from websocketmanager.domain.facts import TimerCrashed
@@ -16,6 +17,8 @@ from websocketmanager.ports import Clock, Journal
 #: Cancelled timers may make up this much of the heap before it is rebuilt.
 _MAX_GARBAGE = 0.5
 _MIN_REBUILD = 64
+#: The moments at which callbacks come that need not be punctual, seconds apart.
+ABOUT_SECONDS = 0.05
 
 
 class Timer:
@@ -55,6 +58,14 @@ class Timers:
         if self._heap[0][2] is timer:
             self._wake.set()
         return timer
+
+    def call_about(self, at: float, callback: Callable[[], None]) -> Timer:
+        """As `call_at`, up to `ABOUT_SECONDS` later: what is due about the same time comes at once.
+
+        Thousands of connections that each ping now and then wake the process a few times a
+        second, and not for each ping and each pong: that is half of what they cost.
+        """
+        return self.call_at(math.ceil(at / ABOUT_SECONDS) * ABOUT_SECONDS, callback)
 
     def count_garbage(self) -> None:
         """Notes a cancelled timer; the heap is rebuilt when it holds many."""

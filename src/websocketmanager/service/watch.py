@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from websocketmanager.domain.envelope import json_bytes, lifecycle_event_id
+from websocketmanager.domain.envelope import lifecycle_event_id
 from websocketmanager.domain.model import ConnectionId, LifecycleNotice
 from websocketmanager.domain.record import Record, RecordedEvent
 from websocketmanager.errors import LimitReached
@@ -50,9 +50,12 @@ class Watchers:
     def tell(self, record: Record, events: Sequence[RecordedEvent]) -> None:
         """Passes on events that the record holds now; those of one connection in order."""
         for event in events:
+            self._histories.add(record.id, event)
+            wanting = [one for one in self._watchers if one.wants(record)]
+            if not wanting:
+                continue
             notice = self._notice(record, event)
-            self._histories.add(notice)
-            for watcher in [one for one in self._watchers if one.wants(record)]:
+            for watcher in wanting:
                 self._offer(watcher, notice)
 
     def open(
@@ -79,8 +82,8 @@ class Watchers:
         if record is not None and after_event is not None and watcher.wants(record):
             history = self._histories.of(record.id)
             known, watcher.missed = history.behind(after_event, last=record.event)
-            for notice in known:
-                self._offer(watcher, notice)
+            for event in known:
+                self._offer(watcher, self._notice(record, event))
         return watcher.mailbox
 
     def end(self, connection_id: ConnectionId, error: Exception | None) -> None:
@@ -101,7 +104,7 @@ class Watchers:
             state=event.name,
             number=event.number,
             at=event.at,
-            data=json_bytes(event.data),
+            data=event.json,
         )
 
     def _offer(self, watcher: _Watcher, notice: LifecycleNotice) -> None:

@@ -131,9 +131,7 @@ class ApiChannel:
         started = self._clock.monotonic()
         outcome = "CancelledError"
         try:
-            answer: Answer = await self._retrying(rpc.operation, again)(
-                self._attempt, rpc, body, self._metadata + self._inject()
-            )
+            answer = await self._repeated(rpc, body, self._metadata + self._inject(), again)
             outcome = "ok"
             return answer
         except CallFailed as failed:
@@ -149,6 +147,28 @@ class ApiChannel:
     async def close(self) -> None:
         """Closes the channel; nobody may be calling any more."""
         await self._channel.close(None)
+
+    async def _repeated(
+        self,
+        rpc: Rpc[Answer],
+        body: bytes,
+        metadata: tuple[tuple[str, str], ...],
+        again: AbstractSet[Verdict],
+    ) -> Answer:
+        try:
+            return await self._attempt(rpc, body, metadata)
+        except CallFailed as failed:
+            failures = [failed]
+
+        async def attempt() -> Answer:
+            # The retrier comes in only here, and counts the first attempt: nearly all succeed,
+            # and to find out what its callbacks are costs it as much as the call.
+            if failures:
+                raise failures.pop()
+            return await self._attempt(rpc, body, metadata)
+
+        answer: Answer = await self._retrying(rpc.operation, again)(attempt)
+        return answer
 
     async def _attempt(
         self, rpc: Rpc[Answer], body: bytes, metadata: tuple[tuple[str, str], ...]

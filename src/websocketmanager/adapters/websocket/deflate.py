@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.base import Extension
@@ -20,6 +19,8 @@ from websockets.extensions.permessage_deflate import (
 )
 from websockets.frames import BINARY, CTRL_OPCODES, Frame
 from websockets.typing import ExtensionParameter
+
+from websocketmanager.adapters.websocket.lean import LeanProtocol
 
 #: A window of 4 KiB and small tables: 32 KiB for the few messages that are sent.
 _SENDING_WINDOW_BITS: Final = 12
@@ -119,7 +120,7 @@ class ExactDeflateFactory(ClientPerMessageDeflateFactory):
         return ExactDeflate(negotiated, self._room)
 
 
-class DeflatingProtocol(ClientProtocol):
+class DeflatingProtocol(LeanProtocol):
     """The library's protocol, with room for packed messages once the server agreed to them."""
 
     def process_extensions(self, headers: Headers) -> list[Extension]:

@@ -19,7 +19,7 @@ class WriteGate:
 
     def __init__(self) -> None:
         self._shut = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
 
     def shut(self) -> None:
         """Makes writers wait from now on."""
@@ -34,48 +34,53 @@ class WriteGate:
         """Waits while the gate is shut. Cancelling leaves nothing behind."""
         while self._shut:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters = (*self._waiters, waiter)
             try:
                 await waiter
             finally:
-                self._waiters.remove(waiter)
+                self._waiters = tuple(one for one in self._waiters if one is not waiter)
 
 
 class Pings:
-    """Pings that wait for their pongs, in the order in which they were sent."""
+    """Pings that wait for their pongs, in the order in which they were sent.
+
+    One that waits is the most, mostly; between two pings nothing is held.
+    """
 
     __slots__ = ("_last", "_waiting")
 
     def __init__(self) -> None:
         self._last = 0
-        self._waiting: dict[bytes, asyncio.Future[bool]] = {}
+        self._waiting: tuple[tuple[bytes, asyncio.Future[bool]], ...] = ()
 
     def begin(self) -> bytes:
         """Returns the payload of a new ping."""
         self._last += 1
         payload = self._last.to_bytes(8, "big")
-        self._waiting[payload] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting = (*self._waiting, (payload, waiter))
         return payload
 
     async def wait(self, payload: bytes) -> bool:
         """Waits for the pong; returns whether it came. Cancelling leaves nothing behind."""
         try:
-            return await self._waiting[payload]
+            return await next(waiter for sent, waiter in self._waiting if sent == payload)
         finally:
-            self._waiting.pop(payload, None)
+            self._waiting = tuple(one for one in self._waiting if one[0] != payload)
 
     def answer(self, payload: bytes) -> None:
         """A pong came. It answers the last ping, and those before it (RFC 6455 §5.5.3)."""
-        if payload not in self._waiting:
-            return
-        for earlier in list(self._waiting):
-            _settle(self._waiting.pop(earlier), answered=True)
-            if earlier == payload:
+        for index, (sent, _) in enumerate(self._waiting):
+            if sent == payload:
+                answered = self._waiting[: index + 1]
+                self._waiting = self._waiting[index + 1 :]
+                for _, waiter in answered:
+                    _settle(waiter, answered=True)
                 return
 
     def end(self) -> None:
         """No pong comes any more."""
-        for waiter in self._waiting.values():
+        for _, waiter in self._waiting:
             _settle(waiter, answered=False)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from websocketmanager.domain.record import RECENT_EVENTS, Record, RecordedEvent
 from websocketmanager.service.flag import Flag
@@ -29,35 +28,55 @@ class Draft:
     data: Mapping[str, Any]
 
 
+class Owner(Protocol):
+    """Whose record a book holds."""
+
+    def note_saved(self, durably: Record) -> None:
+        """This record is durable now."""
+
+    def note_lost(self, problem: str) -> None:
+        """Another owner has the record."""
+
+    def position(self) -> int:
+        """Returns the last message's number in the present session."""
+
+
 class Book:
     """One connection's record and what waits to be saved.
 
     Args:
         record: as it is stored, or as it will be first.
+        owner: is told what becomes of it.
         etag: of the stored value, when it is known.
         stored: whether the store has a value.
-        on_saved: told each record that is durable now.
-        on_lost: told that another owner has the record.
-        position: returns the last message's number in the present session.
     """
+
+    __slots__ = (
+        "acknowledged",
+        "closed",
+        "dirty",
+        "drafts",
+        "dropped_drafts",
+        "etag",
+        "owner",
+        "progress",
+        "queued",
+        "record",
+        "stored",
+    )
 
     def __init__(
         self,
         record: Record,
+        owner: Owner,
         *,
-        on_saved: Callable[[Record], None],
-        on_lost: Callable[[str], None],
-        position: Callable[[], int] = lambda: 0,
         etag: str | None = None,
         stored: bool = False,
     ) -> None:
         self.record = record
-        self.position = position
-        self.lock = asyncio.Lock()
+        self.owner = owner
         self.etag = etag
         self.stored = stored
-        self.on_saved = on_saved
-        self.on_lost = on_lost
         self.drafts: list[Draft] = []  # few, and mostly none
         self.dropped_drafts = 0
         self.dirty = False
@@ -91,7 +110,7 @@ class Book:
             data = {**draft.data, "event": number}
             if self.dropped_drafts and number == self.record.event + 1:
                 data["events_dropped"] = self.dropped_drafts
-            events.append(RecordedEvent(number, draft.name, draft.at, data))
+            events.append(RecordedEvent.of(number, draft.name, draft.at, data))
         return tuple(events)
 
     def acknowledge(self, number: int) -> None:

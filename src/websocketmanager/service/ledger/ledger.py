@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from websocketmanager.domain.facts import OwnershipLost, RecordSaveDelayed
 from websocketmanager.domain.record import RECENT_EVENTS, Record, RecordedEvent
@@ -46,6 +47,8 @@ class Ledger:
         self._in_flight = 0
         self._delayed = False
         self._listeners: list[Listener] = []
+        # Kept alive by those who hold or await one: a book has none while nobody writes it.
+        self._locks: WeakValueDictionary[Book, asyncio.Lock] = WeakValueDictionary()
 
     def listen(self, listener: Listener) -> None:
         """Tells it every event once a record holds it, those of one connection in order."""
@@ -99,7 +102,7 @@ class Ledger:
             ApiError: the store did not take it; the record is as it was, in memory at least.
             RecordLost: the record belongs to another, or is buried.
         """
-        async with book.lock:
+        async with self._lock(book):
             book.refuse_closed()
             written = change(book.record)
             try:
@@ -112,7 +115,7 @@ class Ledger:
                 self._lose(book, error)
                 raise
             book.record = change(book.record)
-            book.on_saved(written)
+            book.owner.note_saved(written)
 
     async def open(self, book: Book) -> None:
         """Saves a new record for the first time.
@@ -121,7 +124,7 @@ class Ledger:
             ApiError: the store may or may not have it; the book is closed, nothing follows.
             RecordLost: somebody else has the key.
         """
-        async with book.lock:
+        async with self._lock(book):
             try:
                 await self._writer.write(book, book.record)
             except BaseException:
@@ -142,7 +145,7 @@ class Ledger:
             ApiError: the store did not take it; nothing has changed.
             RecordLost: the record belongs to another.
         """
-        async with book.lock:
+        async with self._lock(book):
             if book.closed and book.record.deleted:
                 return None
             book.refuse_closed()
@@ -163,7 +166,7 @@ class Ledger:
                 raise
             self._close(book)
             book.record = tombstone
-            book.on_saved(tombstone)
+            book.owner.note_saved(tombstone)
             acknowledge = self._acknowledger(book)
             return lambda: self._publish(tombstone, events, acknowledge)
 
@@ -190,6 +193,9 @@ class Ledger:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _lock(self, book: Book) -> asyncio.Lock:
+        return self._locks.setdefault(book, asyncio.Lock())
+
     def _close(self, book: Book) -> None:
         book.close()
         self._unsaved.discard(book)
@@ -202,7 +208,7 @@ class Ledger:
     def _lose(self, book: Book, error: RecordLost) -> None:
         self._close(book)
         self._journal.emit(OwnershipLost(book.record.id, str(error)))
-        book.on_lost(str(error))
+        book.owner.note_lost(str(error))
 
     def _enqueue(self, book: Book) -> None:
         if book.savable and not book.queued:
@@ -231,7 +237,7 @@ class Ledger:
 
     async def _try_save(self, book: Book) -> bool:
         """Saves what the book has; returns False when it must be tried again."""
-        async with book.lock:
+        async with self._lock(book):
             if not book.savable:
                 return True
             # What has no room now waits: acknowledgements queue the book again.
@@ -261,7 +267,7 @@ class Ledger:
             if not (book.dirty or book.drafts):
                 self._unsaved.discard(book)
             self._publish(record, events, self._acknowledger(book))
-            book.on_saved(record)
+            book.owner.note_saved(record)
             return True
 
     def _publish(

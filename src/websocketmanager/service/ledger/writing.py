@@ -35,7 +35,7 @@ class RecordWriter:
             record,
             writer=self._dice.uuid(),
             last_heartbeat=self._clock.now(),
-            last_sequence=book.position(),
+            last_sequence=book.owner.position(),
         )
         etag, book.etag = book.etag or None, None
         try:

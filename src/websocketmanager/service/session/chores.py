@@ -16,6 +16,19 @@ class Unsayable(SocketFailed):
     """A message cannot be made: nothing was written, and the socket does not know."""
 
 
+class _Chore:
+    """One timer of a session; a fault in what it calls ends the session."""
+
+    __slots__ = ("_callback", "_chores")
+
+    def __init__(self, chores: Chores, callback: Callable[[], Any]) -> None:
+        self._chores = chores
+        self._callback = callback
+
+    def __call__(self) -> None:
+        self._chores.run_guarded(self._callback)
+
+
 class Chores:
     """Runs what a session does beside reading.
 
@@ -25,6 +38,8 @@ class Chores:
         failed: told the failure that ends the session.
         fault: turns a fault of ours into a failure.
     """
+
+    __slots__ = ("_failed", "_fault", "_heap", "_spawn", "_tasks", "_timers")
 
     def __init__(
         self,
@@ -38,30 +53,36 @@ class Chores:
         self._failed = failed
         self._fault = fault
         self._timers: dict[str, Timer] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Seldom more than one: a set would cost 216 bytes from the beginning.
+        self._tasks: list[asyncio.Task[None]] = []
 
     def at(self, name: str, at: float, callback: Callable[[], Any]) -> None:
         """Calls back at a monotonic time; a later call of the same name replaces it."""
         self.cancel(name)
+        self._timers[name] = self._heap.call_at(at, _Chore(self, callback))
 
-        def guarded() -> None:
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - a dead detector must not stay unnoticed
-                self._failed(self._fault(error))
-
-        self._timers[name] = self._heap.call_at(at, guarded)
+    def about(self, name: str, at: float, callback: Callable[[], Any]) -> None:
+        """As `at`, for what need not be punctual: see `Timers.call_about`."""
+        self.cancel(name)
+        self._timers[name] = self._heap.call_about(at, _Chore(self, callback))
 
     def cancel(self, name: str) -> None:
         """Takes a timer back, if there is one."""
         if timer := self._timers.pop(name, None):
             timer.cancel()
 
+    def run_guarded(self, callback: Callable[[], Any]) -> None:
+        """Calls what a timer was for."""
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - a dead detector must not stay unnoticed
+            self._failed(self._fault(error))
+
     def begin(self, work: Work) -> None:
         """Runs a short piece of work; the end of the socket is the reader's to tell."""
         task = self._spawn(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     def end(self) -> None:
         """Stops everything; safe to repeat."""

@@ -15,6 +15,9 @@ from websocketmanager.ports import Clock, Dice, Secrets, Socket
 from websocketmanager.service.session.chores import Unsayable
 from websocketmanager.service.spacing import Spacer
 
+#: What is known before a plan asks for more: nearly all never do, and share it.
+_NO_SECRETS = SecretValues({})
+
 
 class Speaker:
     """The voice of one attempt.
@@ -28,14 +31,16 @@ class Speaker:
         socket: set once it is open.
     """
 
+    __slots__ = ("_clock", "_dice", "_source", "_spacer", "_values", "socket")
+
     def __init__(
         self, clock: Clock, dice: Dice, secrets: Secrets, *, spacing_seconds: float
     ) -> None:
         self._clock = clock
         self._dice = dice
         self._source = secrets
-        self._values = SecretValues({})
-        self._spacer = Spacer(clock, spacing_seconds=spacing_seconds)
+        self._values = _NO_SECRETS
+        self._spacer = Spacer(clock, spacing_seconds=spacing_seconds) if spacing_seconds else None
         self.socket: Socket | None = None
 
     async def learn(self, names: Collection[str]) -> None:
@@ -75,7 +80,8 @@ class Speaker:
 
     async def wait_turn(self) -> None:
         """Waits until the next frame may be written."""
-        await self._spacer.wait_turn()
+        if self._spacer is not None:
+            await self._spacer.wait_turn()
 
     async def write(self, data: bytes, kind: Kind) -> None:
         """Writes one message now.

@@ -29,6 +29,19 @@ class Subscriptions:
         all_written: called when the last one was written.
     """
 
+    __slots__ = (
+        "_all_written",
+        "_awaited",
+        "_chores",
+        "_clock",
+        "_owed",
+        "_secrets",
+        "_speaker",
+        "_told",
+        "_unwritten",
+        "_writing",
+    )
+
     def __init__(
         self,
         clock: Clock,
@@ -46,12 +59,12 @@ class Subscriptions:
         self._told = told
         self._all_written = all_written
         # What is to be written: a subscription, and whether it is wanted or no longer.
-        self._unwritten: list[tuple[PlannedSubscription, bool]] = []
+        self._unwritten: tuple[tuple[PlannedSubscription, bool], ...] = ()
         self._writing = False
         # Whose answer is due, in the order of writing: a key, and whether it is wanted.
         self._awaited: dict[tuple[str, bool], PlannedSubscription] = {}
-        self._owed: set[str] = set()
-        self._overdue: set[str] = set()
+        # By key: whether the acknowledgement that is owed is overdue. No two sets: 432 bytes.
+        self._owed: dict[str, bool] = {}
 
     @property
     def waiting(self) -> bool:
@@ -66,7 +79,7 @@ class Subscriptions:
     @property
     def settled(self) -> bool:
         """Whether all were written, and acknowledged or given up."""
-        return self.written and self._owed <= self._overdue
+        return self.written and all(self._owed.values())
 
     def begin(self, wanted: Iterable[PlannedSubscription]) -> None:
         """Writes the desired set."""
@@ -78,9 +91,9 @@ class Subscriptions:
         """Brings the session from one desired set to another."""
         keys = {gone.key for gone in removed}
         unwritten = {one.key for one, wanted in self._unwritten if wanted}
-        self._unwritten = [
+        self._unwritten = tuple(
             (one, wanted) for one, wanted in self._unwritten if not (wanted and one.key in keys)
-        ]
+        )
         for key in keys:
             self._forget(key)
         self._write_later(
@@ -110,8 +123,10 @@ class Subscriptions:
 
     def _write_later(self, changes: list[tuple[PlannedSubscription, bool]]) -> None:
         """Has changes written one after the other: an unsubscribe must not overtake."""
-        self._owed |= {one.key for one, wanted in changes if wanted and one.acknowledge}
-        self._unwritten += changes
+        for one, wanted in changes:
+            if wanted and one.acknowledge:
+                self._owed.setdefault(one.key, False)
+        self._unwritten = (*self._unwritten, *changes)
         if self._unwritten and not self._writing:
             self._writing = True
             self._chores.begin(self._write_all)
@@ -125,7 +140,8 @@ class Subscriptions:
             await speaker.learn(self._secrets())
             if not self._unwritten:
                 break  # taken back meanwhile
-            one, wanted = self._unwritten.pop(0)
+            (one, wanted), *rest = self._unwritten
+            self._unwritten = tuple(rest)
             speech = one.subscribe if wanted else one.unsubscribe
             if speech is None:
                 continue
@@ -144,7 +160,7 @@ class Subscriptions:
 
         def overdue() -> None:
             if (key, True) in self._awaited:
-                self._overdue.add(key)
+                self._owed[key] = True
                 self._told(f"{key}: no acknowledgement within {_ACKNOWLEDGE_SECONDS:g} s")
 
         def given_up() -> None:
@@ -157,8 +173,7 @@ class Subscriptions:
     def _forget(self, key: str) -> None:
         """An acknowledgement came, or is not wanted any more."""
         self._awaited.pop((key, True), None)
-        self._owed.discard(key)
-        self._overdue.discard(key)
+        self._owed.pop(key, None)
         self._chores.cancel(f"acknowledge {key}")
 
 
