@@ -8,6 +8,8 @@ from websocketmanager.adapters.websocket.gathering import Gathering
 
 CLOSE = 0.000_1
 APART = 0.01
+#: Turns that come closely until the next one is asked to wait.
+STREAM = 16
 
 
 class Reader:
@@ -41,14 +43,28 @@ async def test_reads_that_are_rare_never_wait() -> None:
 
 
 async def test_reads_wait_once_several_turns_came_closely() -> None:
-    answers = await turns(Gathering(), *moments(1.0, CLOSE, 6))
+    answers = await turns(Gathering(), *moments(1.0, CLOSE, STREAM + 4))
 
-    assert answers == [False, False, False, True, True, True]
+    assert answers == [False] * STREAM + [True] * 4
+
+
+async def test_short_bursts_never_wait() -> None:
+    gathering = Gathering()
+    for tick in range(50):
+        burst = moments(1.0 + tick / 1000, CLOSE / 10, STREAM)
+        assert not any(await turns(gathering, *burst))
+
+
+async def test_a_stream_may_stutter() -> None:
+    gathering = Gathering()
+    await turns(gathering, *moments(1.0, CLOSE, STREAM + 1))
+
+    assert await turns(gathering, 1.002_4, 1.002_5) == [True, True]
 
 
 async def test_one_pause_and_reads_wait_no_longer() -> None:
     gathering = Gathering()
-    await turns(gathering, *moments(1.0, CLOSE, 6))
+    await turns(gathering, *moments(1.0, CLOSE, STREAM + 1))
 
     assert await turns(gathering, 2.0, 2.0 + CLOSE) == [False, False]
 
@@ -62,20 +78,20 @@ async def test_reads_of_one_turn_are_asked_the_same() -> None:
 
 async def test_what_waits_is_read_once_it_has_waited_its_time() -> None:
     gathering, reader = Gathering(), Reader()
-    await turns(gathering, *moments(1.0, CLOSE, 4))
+    await turns(gathering, *moments(1.0, CLOSE, STREAM + 1))
     gathering.add(reader)
     gathering.add(reader)  # more of the same
 
-    await turns(gathering, 1.000_4)
+    await turns(gathering, 1.001_9)
     assert reader.reads == 0
 
-    await turns(gathering, 1.000_9)
+    await turns(gathering, 1.002_2)
     assert reader.reads == 1
 
 
 async def test_what_waits_is_read_if_nothing_follows() -> None:
     gathering, reader = Gathering(), Reader()
-    await turns(gathering, *moments(1.0, CLOSE, 4))
+    await turns(gathering, *moments(1.0, CLOSE, STREAM + 1))
     gathering.add(reader)
 
     async with asyncio.timeout(5):

@@ -424,12 +424,7 @@ async def test_a_receiver_is_given_every_message_once_and_in_order() -> None:
         assert failure.close_code == 1000
 
 
-async def test_cancelling_while_a_bad_message_is_refused_loses_no_good_one(
-    engine: Engine, request: pytest.FixtureRequest
-) -> None:
-    if engine == "client":
-        reason = "what it collected is forgotten while it waits for the refusal to be written"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+async def test_cancelling_while_a_bad_message_is_refused_loses_no_good_one(engine: Engine) -> None:
     closed = asyncio.Event()
 
     async def script(peer: RawSession) -> None:

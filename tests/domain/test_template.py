@@ -245,7 +245,7 @@ def test_fuzzed_texts_are_parsed_or_refused() -> None:
 )
 def test_parsing_is_linear(unit: str) -> None:
     text = (unit * MAX_TEMPLATE_LENGTH)[:MAX_TEMPLATE_LENGTH]
-    start = time.perf_counter()
+    start = time.process_time()
     survives(text)
     survives("${'" + text[:-10])
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -3,7 +3,7 @@
 Waking the process costs more than a message. Where one message comes per turn of the event loop,
 thousands of times a second, the turns would use up the core, and messages would wait for it. So
 what arrives then is put aside, and read together as soon as the first of it has waited its time.
-Reads that are rare, or come together in one turn, do not wait.
+Reads that are rare, come together in one turn or in a short burst do not wait.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Final, Protocol
 
 #: Turns with reads that follow one another within this time are close, seconds.
 _CLOSE_SECONDS: Final = 0.000_3
-#: So many close ones in a row are no chance.
-_CLOSE_TURNS: Final = 3
+#: So many close ones in a row are a stream. Fewer are a burst, which is over before waiting helps.
+_CLOSE_TURNS: Final = 16
+#: A stream is over when nothing came for so long, seconds.
+_PAUSE_SECONDS: Final = 0.001
 #: How long the first may wait, seconds.
 _MOST_SECONDS: Final = 0.000_5
 #: Of one connection; more than this comes by itself in few turns of the event loop.
@@ -51,11 +53,11 @@ class Gathering:
         if not self._in_turn:
             self._in_turn = True
             asyncio.get_running_loop().call_soon(self._end_turn)
-            if now - self._last_at > _CLOSE_SECONDS:
+            since, self._last_at = now - self._last_at, now
+            if since > (_PAUSE_SECONDS if self._gathers else _CLOSE_SECONDS):
                 self._close_turns = 0
             elif self._close_turns < _CLOSE_TURNS:
                 self._close_turns += 1
-            self._last_at = now
             self._gathers = self._close_turns == _CLOSE_TURNS
         return self._gathers
 

@@ -63,21 +63,21 @@ class WebSocketSession:
         """
         while not receiver.full:
             if self._held is None:
-                self._held = await self._burst()
+                await self._hold()
                 continue  # it may have become full meanwhile
             # Held until it is taken: a receiver that raises takes nothing along.
             kind, payloads = self._held.kind, self._held.payloads
             left = payloads[receiver.take(kind, payloads) :]
             self._held = Burst(kind, left) if left else None
 
-    async def _burst(self) -> Burst:
-        """Returns whole messages of one kind that the library holds, one at least."""
-        first = await self.recv()
-        payloads, connection = [first.data], self._connection
+    async def _hold(self) -> None:
+        """Holds whole messages of one kind that the library has, one at least."""
+        connection, first = self._connection, await self._next()
+        # At once: cancelling must not lose them while one behind them is refused.
+        held = self._held = Burst(first.kind, [first.data])
         with suppress(SocketFailed):  # the next call says so again
             while connection.whole and connection.kinds[0] is first.kind:
-                payloads.append((await self.recv()).data)  # which does not wait then
-        return Burst(first.kind, payloads)
+                held.payloads.append((await self._next()).data)  # which does not wait then
 
     async def recv(self) -> Message:
         """Returns the next message. Cancelling loses none.
@@ -90,6 +90,10 @@ class WebSocketSession:
             if len(held.payloads) > 1:
                 self._held = Burst(held.kind, held.payloads[1:])
             return Message(held.kind, held.payloads[0])
+        return await self._next()
+
+    async def _next(self) -> Message:
+        """Returns the next message of the library's."""
         self._raise_refusal()
         connection = self._connection
         try:
