@@ -11,8 +11,8 @@ from tests.bench.guard import bytecodes_per_message, cpu_ratio
 
 #: Counted, the same on every run of one Python version; another version compiles otherwise.
 BYTECODES, BYTECODES_TOLERANCE = 88, 1.10
-#: Measured on a quiet and on a busy machine, 3 % apart.
-RATIO, RATIO_TOLERANCE = 2.3, 1.40
+#: Measured on a quiet and on a busy machine: 2.1 to 2.3, and 3.1 to 3.4 with everything done twice.
+RATIO, RATIO_TOLERANCE = 2.15, 1.25
 _ATTEMPTS = 3
 
 
