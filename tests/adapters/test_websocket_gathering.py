@@ -82,10 +82,10 @@ async def test_what_waits_is_read_once_it_has_waited_its_time() -> None:
     gathering.add(reader)
     gathering.add(reader)  # more of the same
 
-    await turns(gathering, 1.001_9)
+    await turns(gathering, 1.001_75)
     assert reader.reads == 0
 
-    await turns(gathering, 1.002_2)
+    await turns(gathering, 1.001_85)
     assert reader.reads == 1
 
 

@@ -18,7 +18,7 @@ _CLOSE_TURNS: Final = 16
 #: A stream is over when nothing came for so long, seconds.
 _PAUSE_SECONDS: Final = 0.001
 #: How long the first may wait, seconds.
-_MOST_SECONDS: Final = 0.000_5
+_MOST_SECONDS: Final = 0.000_2
 #: Of one connection; more than this comes by itself in few turns of the event loop.
 MAX_GATHERED_BYTES: Final = 16_384
 #: Nothing may follow: then a timer ends the waiting. Event loops count in milliseconds.
