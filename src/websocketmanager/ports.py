@@ -102,7 +102,7 @@ class Socket(Protocol):
     """One open WebSocket.
 
     Messages come in the order of receipt and byte for byte; pings are answered while they are
-    read. A socket that ended raises the same failure from every call.
+    read. A socket that ended raises the same failure from every call that can wait.
     """
 
     @property
@@ -144,11 +144,11 @@ class Socket(Protocol):
             SocketFailed: the socket ended.
         """
 
-    async def ping(self) -> None:
-        """Sends a ping and waits for its pong (RFC 6455 §5.5.2).
+    def send_ping(self) -> None:
+        """Writes a ping (RFC 6455 §5.5.2); its pong shows in `last_heard`, as all that comes does.
 
-        Raises:
-            SocketFailed: the socket ended.
+        Never waits: a ping is not worth holding anything for. On a socket that ended it does
+        nothing; whoever receives is told.
         """
 
     async def close(self, code: int, reason: str) -> None:

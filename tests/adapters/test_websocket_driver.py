@@ -178,13 +178,13 @@ async def test_what_a_receiver_raises_once_its_caller_is_cancelled_bothers_nobod
 
 async def test_the_end_is_told_behind_the_last_message_and_to_whoever_waits() -> None:
     driven, session = opened()
-    waiting = await begun(failure_of(session.ping()))
+    waiting = await begun(driven.connection.wait_closed())
     driven.feed(spelled(1) + frame(CLOSE, b"\x03\xe9"))
     driven.connection.connection_lost(None)
     assert await recv_some(session) == texts(1)
     failure = await failure_of(session.recv_into(Basket()))
     assert (failure.kind, failure.close_code) == (FailureKind.PEER_CLOSED, 1001)
-    assert await waiting == failure
+    await waiting
     assert await failure_of(session.recv()) == failure
 
 
@@ -350,17 +350,16 @@ async def test_every_frame_has_a_mask_of_its_own() -> None:
     assert len({written[at + 2 : at + 6] for at in range(0, len(written), 6)}) == 100
 
 
-async def test_a_pong_answers_its_ping_and_those_before_it() -> None:
+async def test_pings_are_written_at_once_while_the_connection_is_open() -> None:
     driven, session = opened()
-    pings = [await begun(session.ping()) for _ in range(3)]
-    payloads = [payload for _, payload in unmasked(driven.transport.written)]
-    assert len(set(payloads)) == 3
-    driven.feed(frame(PONG, b"unsolicited") + frame(PONG, payloads[1]))
-    await asyncio.gather(*pings[:2])
-    await asyncio.wait([pings[2]], timeout=0)
-    assert not pings[2].done()
-    driven.feed(frame(PONG, payloads[0]) + frame(PONG, payloads[2]))
-    await pings[2]
+    for _ in range(3):
+        session.send_ping()
+    assert list(unmasked(driven.transport.written)) == [(0x89, b"")] * 3
+    driven.feed(frame(PONG, b"unsolicited") + frame(PONG) + spelled(1))
+    assert driven.take() == texts(1)
+    driven.close(1000)
+    session.send_ping()
+    assert [opcode for opcode, _ in unmasked(driven.transport.written)][3:] == [0x88]
 
 
 # --- ends ----------------------------------------------------------------------------------------

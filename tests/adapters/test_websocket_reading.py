@@ -9,7 +9,7 @@ from websockets.protocol import State
 
 from tests.kit.driven import answer_to
 from tests.kit.opening import target
-from tests.kit.raw_peer import BINARY, CLOSE, CONT, PING, TEXT, frame
+from tests.kit.raw_peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, frame
 from tests.kit.receiving import Basket
 from websocketmanager.adapters.websocket.cutting import MESSAGE_OVERHEAD_BYTES
 from websocketmanager.adapters.websocket.handshake import protocol_for
@@ -71,6 +71,28 @@ def test_the_protocol_gets_what_is_not_plain_and_no_other_byte(odd: bytes, step:
     observed.feed(PLAIN * 2 + odd + PLAIN * 2)
     assert observed.passed == odd * 2
     assert observed.take().count(Message(Kind.TEXT, b"plain")) == 7
+
+
+def test_a_bare_pong_is_nobodys() -> None:
+    observed = Observed()
+    observed.feed(frame(PONG) + PLAIN + frame(PONG) * 3 + PLAIN)
+    assert observed.passed == b""
+    assert observed.take() == [Message(Kind.TEXT, b"plain")] * 2
+
+
+ODD_PONGS = {
+    "with a payload": frame(PONG, b"x"),
+    "in parts": frame(PONG),
+    "among fragments": frame(TEXT, b"", fin=False) + frame(PONG) + frame(CONT),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PONGS.values(), ids=ODD_PONGS.keys())
+def test_any_other_pong_is_the_protocols(odd: bytes) -> None:
+    observed = Observed()
+    observed.feed(PLAIN + odd[:1])
+    observed.feed(odd[1:] + PLAIN)
+    assert observed.passed == odd
 
 
 def test_a_plain_frame_in_parts_is_the_protocols() -> None:

@@ -85,7 +85,6 @@ async def test_text_that_is_not_utf8_closes_with_1007(data: bytes) -> None:
         assert await codes.get() == 1007
         assert await failure_of(session.recv()) == failure
         assert await failure_of(session.send(b"", Kind.TEXT)) == failure
-        assert await failure_of(session.ping()) == failure
 
 
 async def test_invalid_text_ends_in_time_when_the_peer_ignores_the_close() -> None:
@@ -192,41 +191,52 @@ async def test_send_waits_while_the_peer_does_not_read_and_can_be_cancelled() ->
 # --- pings -------------------------------------------------------------------------------------
 
 
-async def test_ping_waits_for_the_pong() -> None:
-    async with running_peer(silent) as peer, opened(peer.url) as session:
-        await asyncio.gather(*(session.ping() for _ in range(10)))
-
-
-async def test_ping_without_a_pong_waits_until_it_is_cancelled() -> None:
-    pings: asyncio.Queue[int] = asyncio.Queue()
+async def test_a_ping_is_one_frame_and_never_waits() -> None:
+    frames: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
 
     async def script(peer: RawSession) -> None:
         await peer.upgrade()
-        opcode, _ = await peer.read_frame()
-        pings.put_nowait(opcode)
-        await peer.send_frame(PONG, b"of another ping")
-        await peer.send_frame(TEXT, b"data is no pong")
+        while True:
+            frames.put_nowait(await peer.read_frame())
 
     async with running_raw_peer(script) as peer, opened(peer.url) as session:
-        waiting = asyncio.create_task(session.ping())
-        assert await pings.get() == PING
-        assert (await session.recv()).data == b"data is no pong"
-        assert not waiting.done()
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        assert waiting.cancelled()
+        for _ in range(3):
+            session.send_ping()
+        await session.send(b"behind", Kind.TEXT)
+        assert [await frames.get() for _ in range(4)] == [(PING, b"")] * 3 + [(TEXT, b"behind")]
 
 
-async def test_ping_fails_when_the_socket_ends() -> None:
+async def test_pongs_that_nobody_asked_for_are_no_messages() -> None:
     async def script(peer: RawSession) -> None:
         await peer.upgrade()
         await peer.read_frame()
-        await peer.send_close(1012)
-        peer.finish()
+        for payload in (b"", b"of another ping", b""):
+            await peer.send_frame(PONG, payload)
+        await peer.send_frame(TEXT, b"data is no pong")
 
     async with running_raw_peer(script) as peer, opened(peer.url) as session:
-        failure = await failure_of(session.ping())
-        assert (failure.kind, failure.close_code) == (FailureKind.PEER_CLOSED, 1012)
+        session.send_ping()
+        assert (await session.recv()).data == b"data is no pong"
+
+
+async def test_no_ping_is_written_behind_our_close() -> None:
+    rest: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def script(peer: RawSession) -> None:
+        await peer.upgrade()
+        await peer.read_close()
+        await peer.send_frame(TEXT, b"last words")
+        rest.put_nowait(await peer.reader.read(100))
+
+    async with (
+        running_raw_peer(script) as peer,
+        opened(peer.url, close_timeout_seconds=0.05) as session,
+    ):
+        closing = asyncio.create_task(session.close(1000, ""))
+        await session.recv()
+        session.send_ping()
+        await closing
+        assert await rest.get() == b""
 
 
 async def test_pings_of_the_peer_are_answered_with_their_payload() -> None:
@@ -264,7 +274,7 @@ async def test_after_close_every_call_fails_alike() -> None:
         assert failure.kind is FailureKind.PEER_CLOSED
         assert "this side closed" in failure.message
         assert await failure_of(session.send(b"x", Kind.TEXT)) == failure
-        assert await failure_of(session.ping()) == failure
+        session.send_ping()
 
 
 async def test_close_is_bounded_when_the_peer_does_not_answer() -> None:

@@ -13,6 +13,7 @@ from tests.kit.opening import Chosen, failure_of, opened
 from tests.kit.raw_peer import BINARY, CLOSE, PING, PONG, TEXT, RawSession, frame, running_raw_peer
 from tests.kit.receiving import Basket, recv_some
 from tests.kit.sockets import ScriptedSocket
+from websocketmanager.adapters.system import SystemClock
 from websocketmanager.adapters.websocket.dialer import Engine
 from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import Kind, Message
@@ -25,41 +26,58 @@ class SocketBench:
 
     Attributes:
         say: the peer sends these together; `arrived` waits until they are there.
+        heard: returns when all that the peer sent has arrived.
+        pinged: returns when a ping has come to the peer.
         close: the peer closes with 1001.
     """
 
     socket: Socket
     say: Callable[[Iterable[Message]], Awaitable[None]]
+    heard: Callable[[], Awaitable[None]]
+    pinged: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
 
     async def arrived(self, messages: Iterable[Message]) -> None:
-        """Has them sent; returns when they have arrived. The pong comes behind them."""
+        """Has them sent; returns when they have arrived."""
         await self.say(messages)
-        await self.socket.ping()
+        await self.heard()
 
 
 @asynccontextmanager
 async def scripted() -> AsyncIterator[SocketBench]:
     socket = ScriptedSocket()
+    socket.clock = SystemClock()
 
     async def say(messages: Iterable[Message]) -> None:
         for one in messages:
             socket.push(one.data.decode() if one.kind is Kind.TEXT else one.data)
 
+    async def heard() -> None:
+        assert socket.unread
+
+    async def pinged() -> None:
+        assert socket.pings == 1
+
     async def close() -> None:
         socket.close_from_peer(1001)
 
-    yield SocketBench(socket, say, close)
+    yield SocketBench(socket, say, heard, pinged, close)
 
 
 @asynccontextmanager
 async def dialled(engine: Engine) -> AsyncIterator[SocketBench]:
+    pings: asyncio.Queue[bytes] = asyncio.Queue()
+    pongs: asyncio.Queue[bytes] = asyncio.Queue()
+
     async def script(peer: RawSession) -> None:
         await peer.upgrade()
         while True:
             opcode, payload = await peer.read_frame()
             if opcode == PING:
                 await peer.send_frame(PONG, payload)
+                pings.put_nowait(payload)
+            elif opcode == PONG:
+                pongs.put_nowait(payload)
             elif opcode == CLOSE:
                 return peer.finish()
 
@@ -71,10 +89,18 @@ async def dialled(engine: Engine) -> AsyncIterator[SocketBench]:
             async def say(messages: Iterable[Message]) -> None:
                 await session.send(b"".join(map(spelled, messages)))
 
+            async def heard() -> None:
+                # The answer to a ping is written when all that came before it was read.
+                await session.send_frame(PING)
+                await pongs.get()
+
+            async def pinged() -> None:
+                await pings.get()
+
             async def close() -> None:
                 await session.send_close(1001)
 
-            yield SocketBench(socket, say, close)
+            yield SocketBench(socket, say, heard, pinged, close)
     finally:
         Chosen.engine = before
 
@@ -288,3 +314,30 @@ async def test_what_was_not_taken_before_the_end_is_still_given(bench: SocketBen
     failure = await failure_of(bench.socket.recv_into(basket))
     assert failure.close_code == 1001
     assert basket.messages == MIXED
+
+
+async def test_a_ping_goes_out_at_once_and_its_answer_is_heard(bench: SocketBench) -> None:
+    before = bench.socket.last_heard
+    bench.socket.send_ping()
+    await bench.pinged()
+    while bench.socket.last_heard == before:  # noqa: ASYNC110 - a socket makes it true
+        await asyncio.sleep(0)
+
+
+async def test_pings_among_messages_disturb_none(bench: SocketBench) -> None:
+    basket = Basket(6)
+    waiting = await begun(bench.socket.recv_into(basket))
+    bench.socket.send_ping()
+    await bench.say(MIXED[:3])
+    bench.socket.send_ping()
+    await bench.say(MIXED[3:])
+    await waiting
+    assert basket.messages == MIXED
+
+
+async def test_a_ping_on_a_socket_that_ended_does_nothing(bench: SocketBench) -> None:
+    waiting = await begun(bench.socket.recv_into(Basket()))
+    await bench.close()
+    failure = await failure_of(waiting)
+    bench.socket.send_ping()
+    assert await failure_of(bench.socket.recv()) == failure

@@ -18,7 +18,7 @@ from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.trial import Phase
 from websocketmanager.errors import AddressRefused
-from websocketmanager.ports import DialObserver, DialTarget, Receiver
+from websocketmanager.ports import Clock, DialObserver, DialTarget, Receiver
 
 
 class ScriptedSocket:
@@ -32,7 +32,8 @@ class ScriptedSocket:
         answers_pings: whether a pong comes.
         answers_close: whether the peer answers a closing handshake.
         takes_messages: whether the peer reads what is sent.
-        last_heard: when bytes came last; the test sets it.
+        clock: says when something comes; the dialer's.
+        last_heard: when something came last, a pong as well.
     """
 
     def __init__(self, address: str = "192.0.2.1:443", subprotocol: str = "") -> None:
@@ -43,6 +44,7 @@ class ScriptedSocket:
         self.answers_pings = True
         self.answers_close = True
         self.takes_messages = True
+        self.clock: Clock | None = None
         self.last_heard = 0.0
         self._address = address
         self._subprotocol = subprotocol
@@ -62,7 +64,14 @@ class ScriptedSocket:
                 else (message, Kind.BINARY)
             )
             self._incoming.append(Message(kind, data))
+        if messages:
+            self.hear()
         self._arrived.set()
+
+    def hear(self) -> None:
+        """Lets something arrive that is no message."""
+        if self.clock is not None:
+            self.last_heard = self.clock.monotonic()
 
     def lose(self, kind: FailureKind = FailureKind.CONNECTION_LOST) -> None:
         """Ends the socket without a closing handshake."""
@@ -121,12 +130,12 @@ class ScriptedSocket:
             raise SocketFailed(self._failure)
         self.sent.append(Message(kind, data))
 
-    async def ping(self) -> None:
-        self.pings += 1
-        if not self.answers_pings:
-            await self._ended.wait()
+    def send_ping(self) -> None:
         if self._failure is not None:
-            raise SocketFailed(self._failure)
+            return
+        self.pings += 1
+        if self.answers_pings:
+            self.hear()
 
     async def close(self, code: int, reason: str) -> None:
         self.closes.append(code)
@@ -162,6 +171,9 @@ class PendingDial:
 class ScriptedDialer:
     """Follows its script, and opens a socket when that is at its end.
 
+    Args:
+        clock: of its sockets.
+
     Attributes:
         targets: what was dialled, in order.
         judged: URLs that were judged.
@@ -170,7 +182,8 @@ class ScriptedDialer:
         passes: phases that an observer is told of, whatever comes of the dial.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock
         self.targets: list[DialTarget] = []
         self.judged: list[str] = []
         self.sockets: list[ScriptedSocket] = []
@@ -253,6 +266,8 @@ class ScriptedDialer:
         return self._opened(ScriptedSocket())
 
     def _opened(self, socket: ScriptedSocket) -> ScriptedSocket:
+        socket.clock = self.clock
+        socket.hear()
         self.sockets.append(socket)
         self._tell()
         return socket

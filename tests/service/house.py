@@ -69,7 +69,7 @@ class World:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.dice = ScriptedDice()
-        self.dialer = ScriptedDialer()
+        self.dialer = ScriptedDialer(self.clock)
         self.values = MemoryStateStore()
         self.sink = MemoryEventSink()
         self.secrets = MemorySecrets({})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from websocketmanager.domain.rates import Rate
 from websocketmanager.service.meter import Meter
 
 
@@ -49,3 +50,24 @@ def test_a_clock_that_jumps_back_does_no_harm() -> None:
 
     assert all(rate >= 0.0 for rate in meter.messages_per_second)
     assert meter.received == 2
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [(), (100.5,), (103.0, 160.0), (103.0, 50.0), (40.0,), (40.0, 41.0, 20.0, 30.0)],
+    ids=lambda times: "-".join(map(str, times)) or "none",
+)
+def test_rates_are_those_of_someone_who_looked_from_the_beginning(idle: tuple[float, ...]) -> None:
+    meter = Meter(100.0)
+    wanted = Rate.begin(10.0, 100.0)
+    for at in idle:
+        meter.look(at)
+        wanted = wanted.advanced(0, at)
+        assert meter.messages_per_second[0] == wanted.per_second == 0.0
+    now = idle[-1] if idle else 100.0
+    for number in range(1, 20):
+        meter.count(5, 100, now)
+        now += 1.5
+        meter.look(now)
+        wanted = wanted.advanced(5 * number, now)
+        assert meter.messages_per_second[0] == wanted.per_second > 0.0

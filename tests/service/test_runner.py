@@ -467,7 +467,7 @@ async def test_a_stale_event_changes_nothing() -> None:
 
 async def test_a_crashed_runner_says_in_the_stream_that_its_session_is_over() -> None:
     class Crashing(ScriptedSocket):
-        async def ping(self) -> None:
+        def send_ping(self) -> None:
             raise ValueError("ours")
 
     world = World()
@@ -475,7 +475,8 @@ async def test_a_crashed_runner_says_in_the_stream_that_its_session_is_over() ->
         dial = world.dialer.hang()
         dial.socket = Crashing()
         dial.succeed()
-        spec = spec_of(first_dial=FirstDial.RETRY, markers=True)
+        # Its pings wait for their turn in a task, whose fault is the runner's.
+        spec = spec_of(first_dial=FirstDial.RETRY, markers=True, send_spacing_ms=1)
         entry = await enter(house, spec)
         await wait_quiet()
         house.clock.advance(20.0)

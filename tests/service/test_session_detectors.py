@@ -19,7 +19,7 @@ from tests.kit.clock import ManualClock
 from tests.kit.quiet import wait_quiet
 from tests.kit.sockets import ScriptedSocket
 from tests.service.house import DOWN, House, World, running_house, spec_of
-from tests.service.sessions import advance, entered, errors, said, status
+from tests.service.sessions import advance, entered, errors, reconnected, said, status
 from websocketmanager.domain.facts import RunnerCrashed
 from websocketmanager.domain.failure import FailureKind
 from websocketmanager.domain.model import BufferOptions, FirstDial, Kind, Message, Status
@@ -228,6 +228,132 @@ async def test_no_other_sign_hides_the_fault_and_no_detector_fires_too_early(cas
         assert not socket.aborted
         await serve(house, server, case.limit * 1.25 - early + 1.0, step=1.0)
         assert socket.aborted
+
+
+# --- pings ----------------------------------------------------------------------------------------
+
+each_pace = pytest.mark.parametrize(
+    ("interval", "timeout"), [(20.0, 20.0), (5.0, 20.0), (20.0, 5.0), (0.25, 0.5), (0.5, 0.25)]
+)
+
+
+def paced(interval: float, timeout: float) -> Liveness:
+    return Liveness(ping_interval_ms=round(interval * 1e3), ping_timeout_ms=round(timeout * 1e3))
+
+
+@each_pace
+async def test_who_never_answers_is_lost_with_the_timeout_of_the_first_ping(
+    interval: float, timeout: float
+) -> None:
+    async with opened(paced(interval, timeout)) as (world, house, _):
+        socket = house.dialer.sockets[0]
+        socket.answers_pings = False
+        took = await noticed(house, socket, at_most=interval + timeout + 0.25)
+        assert took == interval + timeout
+        assert socket.pings == 1
+        await house.settle()
+        assert errors(world) == [
+            (FailureKind.PING_TIMEOUT.value, f"no sign of life within {timeout:g} s of a ping")
+        ]
+
+
+@each_pace
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+async def test_who_falls_silent_is_lost_in_time_whenever_its_last_sign_came(
+    interval: float, timeout: float, share: float
+) -> None:
+    async with opened(paced(interval, timeout)) as (_, house, _):
+        socket = house.dialer.sockets[0]
+        socket.answers_pings = False
+        await advance(house, interval, step=0.05)
+        await advance(house, share * timeout - 0.05, step=0.05)
+        assert not socket.aborted
+        socket.hear()
+        took = await noticed(house, socket, at_most=interval + timeout + 0.25)
+        assert took >= min(interval, timeout)
+
+
+@each_pace
+async def test_a_sign_of_life_is_enough_and_pings_keep_their_interval(
+    interval: float, timeout: float
+) -> None:
+    async with opened(paced(interval, timeout)) as (_, house, _):
+        socket = house.dialer.sockets[0]
+        for _ in range(40):
+            await advance(house, interval / 2, step=interval / 2)
+            socket.hear()
+        assert not socket.aborted
+        assert socket.pings == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize(("interval", "together"), [(5.0, True), (0.5, False)])
+async def test_pings_of_many_come_together_unless_they_are_frequent(
+    interval: float, *, together: bool
+) -> None:
+    class Timed(ScriptedSocket):
+        pinged_at = 0.0
+
+        def send_ping(self) -> None:
+            super().send_ping()
+            self.pinged_at = house.clock.monotonic()
+
+    spec = spec_of(first_dial=FirstDial.RETRY, liveness=paced(interval, interval))
+    sockets: list[Timed] = []
+    async with running_house(World()) as house:
+        for _ in range(3):
+            dial = house.dialer.hang()
+            dial.socket = socket = Timed()
+            sockets.append(socket)
+            dial.succeed()
+            await advance(house, 0.01, step=0.01)
+            await entered(house, spec)
+        while not all(socket.pings for socket in sockets):
+            await advance(house, 0.005, step=0.005)
+        times = {round(socket.pinged_at, 3) for socket in sockets}
+        assert len(times) == (1 if together else 3)
+
+
+async def test_a_ping_takes_no_task_unless_it_waits_for_its_turn() -> None:
+    class Counting(ScriptedSocket):
+        tasks = 0
+
+        def send_ping(self) -> None:
+            super().send_ping()
+            self.tasks = len(asyncio.all_tasks())
+
+    counts = []
+    for spacing in (0, 1000):
+        world = World()
+        async with running_house(world, ping_interval_seconds=20.0) as house:
+            dial = house.dialer.hang()
+            dial.socket = socket = Counting()
+            dial.succeed()
+            await entered(house, spec_of(first_dial=FirstDial.RETRY, send_spacing_ms=spacing))
+            before = len(asyncio.all_tasks())
+            await advance(house, 20.0)
+            assert socket.pings == 1
+            counts.append(socket.tasks - before)
+    assert counts == [0, 1]
+
+
+async def test_a_fault_in_a_ping_ends_its_session_alone() -> None:
+    class Crashing(ScriptedSocket):
+        def send_ping(self) -> None:
+            raise ValueError("ours")
+
+    world = World()
+    async with running_house(world, ping_interval_seconds=20.0) as house:
+        dial = house.dialer.hang()
+        dial.socket = Crashing()
+        dial.succeed()
+        entry = await entered(house, spec_of(first_dial=FirstDial.RETRY))
+        await advance(house, 20.0)
+        await house.settle()
+        assert [kind for kind, _ in errors(world)] == [FailureKind.INTERNAL.value]
+        assert dial.socket.aborted
+        assert entry.running
+        await reconnected(house, 2)
+        assert status(entry) is Status.CONNECTED
 
 
 # --- first data -----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class TimedDialer(ScriptedDialer):
     """Notes when each dial began, and how many sockets are open at most."""
 
     def __init__(self, clock: SteppedClock) -> None:
-        super().__init__()
+        super().__init__(clock)
         self.times: list[float] = []
         self.most_open = 0
         self._clock = clock

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from websocketmanager.domain.rates import Rate
 
 #: How often the rates look at the counts, at most: not with every message.
 _LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Of messages and of bytes, each over 10 and over 60 seconds."""
+
+    messages: tuple[Rate, Rate]
+    bytes: tuple[Rate, Rate]
+
+    @classmethod
+    def begin(cls, since: float, at: float) -> _Rates:
+        """Returns rates of counts that were zero from the one time to the other."""
+        none = Rate(10.0, since, at), Rate(60.0, since, at)
+        return cls(none, none)
+
+    def advanced(self, messages: int, size: int, at: float) -> _Rates:
+        """Returns the rates after a look at both counts."""
+        (short, long), (short_bytes, long_bytes) = self.messages, self.bytes
+        return _Rates(
+            (short.advanced(messages, at), long.advanced(messages, at)),
+            (short_bytes.advanced(size, at), long_bytes.advanced(size, at)),
+        )
 
 
 class Meter:
@@ -24,12 +48,10 @@ class Meter:
     """
 
     __slots__ = (
-        "_bytes_10s",
-        "_bytes_60s",
+        "_began_at",
         "_look_again_at",
         "_looked_at",
-        "_messages_10s",
-        "_messages_60s",
+        "_rates",
         "dropped",
         "last_message_at",
         "published",
@@ -42,9 +64,10 @@ class Meter:
         self.received = self.received_bytes = 0
         self.published = self.unrouted = self.dropped = 0
         self.last_message_at: float | None = None
-        self._looked_at, self._look_again_at = now, now + _LOOK_SECONDS
-        self._messages_10s = self._bytes_10s = Rate.begin(10.0, now)
-        self._messages_60s = self._bytes_60s = Rate.begin(60.0, now)
+        self._began_at = self._looked_at = now
+        self._look_again_at = now + _LOOK_SECONDS
+        # Made when there is something to see: idle connections have none.
+        self._rates: _Rates | None = None
 
     def count(self, messages: int, size: int, at: float) -> None:
         """Counts messages that came together.
@@ -62,19 +85,22 @@ class Meter:
 
     def look(self, at: float) -> None:
         """Has the rates see the counts."""
-        count, size = self.received, self.received_bytes
-        self._messages_10s = self._messages_10s.advanced(count, at)
-        self._messages_60s = self._messages_60s.advanced(count, at)
-        self._bytes_10s = self._bytes_10s.advanced(size, at)
-        self._bytes_60s = self._bytes_60s.advanced(size, at)
+        if self.received:
+            if self._rates is None:
+                self._rates = _Rates.begin(self._began_at, self._looked_at)
+            self._rates = self._rates.advanced(self.received, self.received_bytes, at)
+        elif at < self._looked_at:
+            self._began_at = at
         self._looked_at, self._look_again_at = at, at + _LOOK_SECONDS
 
     @property
     def messages_per_second(self) -> tuple[float, float]:
         """Over 10 and over 60 seconds, as of the last look."""
-        return self._messages_10s.per_second, self._messages_60s.per_second
+        rates = self._rates
+        return (rates.messages[0].per_second, rates.messages[1].per_second) if rates else (0.0, 0.0)
 
     @property
     def bytes_per_second(self) -> tuple[float, float]:
         """Over 10 and over 60 seconds, as of the last look."""
-        return self._bytes_10s.per_second, self._bytes_60s.per_second
+        rates = self._rates
+        return (rates.bytes[0].per_second, rates.bytes[1].per_second) if rates else (0.0, 0.0)

@@ -26,7 +26,7 @@ from websocketmanager.domain.facts import (
     SessionOpened,
 )
 from websocketmanager.domain.failure import Failure, FailureKind
-from websocketmanager.domain.model import Status
+from websocketmanager.domain.model import ConnectionId, Status
 from websocketmanager.domain.overlap import overlap_filter
 from websocketmanager.domain.pattern import CompileRegex
 from websocketmanager.domain.plan import compile_plan
@@ -45,7 +45,7 @@ from websocketmanager.service.places import Places
 from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
 from websocketmanager.service.sending import Sender
-from websocketmanager.service.session import Ears, Session, SessionTools
+from websocketmanager.service.session import Session, SessionTools
 from websocketmanager.service.timers import Timer, Timers
 
 ROTATION_FAILED = "rotation_failed"
@@ -111,7 +111,7 @@ class _Deadline:
 
 
 class Runner:
-    """Runs one connection until it is done.
+    """Runs one connection until it is done. Its sessions tell it (`session.Ears`).
 
     Args:
         book: the connection's record.
@@ -125,6 +125,8 @@ class Runner:
         next_attempt_at: Unix seconds, while it waits for its next dial.
         tried: set once the first dial succeeded or failed.
         first_failure: of the first dial, if it failed.
+        pump: where its messages go.
+        replies: the callers that wait for one of them.
         finished: set once it is over.
         end: why it is over.
         url: redacted.
@@ -140,8 +142,6 @@ class Runner:
         "_ended",
         "_machine",
         "_plan",
-        "_pump",
-        "_replies",
         "_resumed",
         "_rotations",
         "_rules",
@@ -156,6 +156,8 @@ class Runner:
         "finished",
         "first_failure",
         "next_attempt_at",
+        "pump",
+        "replies",
         "tried",
         "url",
     )
@@ -164,7 +166,7 @@ class Runner:
         self, book: Book, pump: Pump, tools: Tools, *, resumed: bool, ever_open: bool = False
     ) -> None:
         self._book = book
-        self._pump = pump
+        self.pump = pump
         self._tools = tools
         self._resumed = resumed
         self._spec = book.record.spec
@@ -172,7 +174,7 @@ class Runner:
         self._rules = tools.policy.lifecycle(self._spec)
         self._machine = life.Machine(ever_open=ever_open)
         self._announcer = Announcer(book, tools.ledger, url=self.url)
-        self._replies = Replies(
+        self.replies = Replies(
             correlation.correlator_of(self._spec.options.correlation),
             connection_id=book.record.id,
             max_pending=tools.policy.limits.max_pending_sends,
@@ -209,7 +211,7 @@ class Runner:
             self._sender = Sender(
                 self._tools.clock,
                 self._tools.dice,
-                self._replies,
+                self.replies,
                 connection_id=self._book.record.id,
                 max_pending=self._tools.policy.limits.max_pending_sends,
                 session=self._live_session,
@@ -290,10 +292,10 @@ class Runner:
         self._cancel_all()
         if self._machine.state not in {life.State.IDLE, life.State.DONE}:
             try:
-                self._pump.end_session(self._tools.clock.now(), FailureKind.INTERNAL.value)
+                self.pump.end_session(self._tools.clock.now(), FailureKind.INTERNAL.value)
             except Exception as error:  # noqa: BLE001 - its end must be told all the same
                 fault = fault or error
-        self._replies.fail_all("the connection is over")
+        self.replies.fail_all("the connection is over")
         self._settle_rotations(self._over("it is over"))
         self.tried.set()
         self.finished.set()
@@ -331,6 +333,16 @@ class Runner:
             await done
         finally:
             self._rotations = tuple(one for one in self._rotations if one is not done)
+
+    def note_queued(self) -> None:
+        """Its dial waits for a place that another connection has: nothing more can be tried."""
+        if self._resumed:
+            self.tried.set()
+
+    @property
+    def connection_id(self) -> ConnectionId:
+        """The connection's id."""
+        return self._book.record.id
 
     # --- the open session ------------------------------------------------------------------------
 
@@ -436,7 +448,7 @@ class Runner:
                 session = self._session_of(self._machine.generation)
                 socket = session.socket if session else None
                 self._announcer.announce(
-                    command, self._tools.clock.now(), socket, self._pump.sequence
+                    command, self._tools.clock.now(), socket, self.pump.sequence
                 )
             case life.Finish(reason=reason):
                 self.end = reason
@@ -467,7 +479,7 @@ class Runner:
             case life.Close(generation=generation, code=code):
                 session = self._session_of(generation)
                 if session and session.socket:
-                    self._spawn(session.socket.close(code, ""))
+                    self.spawn(session.socket.close(code, ""))
             case _:
                 raise AssertionError(command)
 
@@ -475,7 +487,7 @@ class Runner:
         self.dials += 1
         self.next_attempt_at = None
         self._tools.journal.emit(DialStarted(self._book.record.id, self.url, command.attempt))
-        self._begin(Session(command.generation, self._plan, self._tools.for_sessions, self._ears()))
+        self._begin(Session(command.generation, self._plan, self._tools.for_sessions, self))
 
     def _dial_successor(self, generation: int) -> None:
         self.dials += 1
@@ -488,14 +500,14 @@ class Runner:
                 generation,
                 self._plan,
                 self._tools.for_sessions,
-                self._ears(),
+                self,
                 successor=True,
                 overlap=overlap,
             )
         )
 
     def _begin(self, session: Session) -> None:
-        self._sessions = (*self._sessions, (session, self._spawn(session.run())))
+        self._sessions = (*self._sessions, (session, self.spawn(session.run())))
 
     def _open_session(self, command: life.OpenSession) -> None:
         session = self._session_of(command.generation)
@@ -513,10 +525,10 @@ class Runner:
             session=record.session,
             owner_epoch=record.owner_epoch,
         )
-        self._pump.open_session(identity, now, seamless=command.seamless)
+        self.pump.open_session(identity, now, seamless=command.seamless)
         self._tools.journal.emit(SessionOpened(record.id, record.session, session.socket.address))
-        if ROTATION_FAILED in self._pump.degraded:
-            self._pump.degraded -= {ROTATION_FAILED}
+        if ROTATION_FAILED in self.pump.degraded:
+            self.pump.degraded -= {ROTATION_FAILED}
             self.tell_restored(ROTATION_FAILED, 0)
         session.adopt()
         self._settle_rotations(None)
@@ -525,8 +537,8 @@ class Runner:
         """A rotation failed: the old session goes on."""
         for session, _ in self._sessions:
             session.note_overlap(None)
-        if ROTATION_FAILED not in self._pump.degraded:
-            self._pump.degraded |= {ROTATION_FAILED}
+        if ROTATION_FAILED not in self.pump.degraded:
+            self.pump.degraded |= {ROTATION_FAILED}
             self.tell_degraded(ROTATION_FAILED, str(failure), 0)
 
     def _settle_rotations(self, error: Exception | None) -> None:
@@ -543,28 +555,11 @@ class Runner:
     def _over(self, problem: str) -> ConnectionEnded:
         return ConnectionEnded(connection_id=self._book.record.id, problem=problem)
 
-    def _note_queued(self) -> None:
-        """Its dial waits for a place that another connection has: nothing more can be tried."""
-        if self._resumed:
-            self.tried.set()
-
-    def _ears(self) -> Ears:
-        return Ears(
-            connection_id=self._book.record.id,
-            post=self.post,
-            queued=self._note_queued,
-            spawn=self._spawn,
-            degraded=self.tell_degraded,
-            restored=self.tell_restored,
-            pump=self._pump,
-            replies=self._replies,
-        )
-
     def _end_session(self, command: life.EndSession) -> None:
         failure, generation = command.failure, command.generation
         cause = failure.kind.value if failure else (self._machine.end or "stopped")
-        self._pump.end_session(self._tools.clock.now(), str(cause))
-        self._replies.fail_all(
+        self.pump.end_session(self._tools.clock.now(), str(cause))
+        self.replies.fail_all(
             str(failure) if failure else "the connection is closed", generation=generation
         )
         # The position of its end is known to whoever comes after a stop.
@@ -616,7 +611,8 @@ class Runner:
 
     # --- tasks --------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Makes a task of the connection; only called while it runs."""
         assert self._crew is not None  # noqa: S101 - only called while running
         return self._crew.spawn(work)
 

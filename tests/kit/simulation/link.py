@@ -26,10 +26,11 @@ class LinkSocket(ScriptedSocket):
     def __init__(self, link: Link, close_timeout_seconds: float) -> None:
         super().__init__(link.log.address)
         self.link = link
+        self.clock = link.clock
+        self.hear()
         self._close_timeout = close_timeout_seconds
         self._reading = False
         self._owed_pongs: deque[str] = deque()
-        self._pongs: deque[asyncio.Future[None]] = deque()
 
     @property
     def ended(self) -> bool:
@@ -50,16 +51,10 @@ class LinkSocket(ScriptedSocket):
             raise SocketFailed(self._failure)
         self.link.up(Opcode.TEXT if kind is Kind.TEXT else Opcode.BINARY, data.decode())
 
-    async def ping(self) -> None:
-        if self._failure is not None:
-            raise SocketFailed(self._failure)
-        self.pings += 1
-        pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pongs.append(pong)
-        self.link.up(Opcode.PING, "")
-        await pong
-        if self._failure is not None:
-            raise SocketFailed(self._failure)
+    def send_ping(self) -> None:
+        if self._failure is None:
+            self.pings += 1
+            self.link.up(Opcode.PING, "")
 
     async def close(self, code: int, reason: str) -> None:
         self.closes.append(code)
@@ -74,14 +69,10 @@ class LinkSocket(ScriptedSocket):
 
     def take_ping(self, payload: str) -> None:
         """A ping of the venue came: it is answered while messages are read."""
+        self.hear()
         self._owed_pongs.append(payload)
         if self._reading:
             self.link.up(Opcode.PONG, self._owed_pongs.popleft())
-
-    def take_pong(self) -> None:
-        """The oldest of our pings is answered."""
-        if self._pongs and not (pong := self._pongs.popleft()).done():
-            pong.set_result(None)
 
     def end(self, failure: Failure) -> None:
         """Ends it with all that came before still to be read."""
@@ -91,8 +82,6 @@ class LinkSocket(ScriptedSocket):
         if self._failure is None:
             self.link.note_end(failure)
         super()._end(failure)
-        while self._pongs:
-            self.take_pong()
 
 
 class Link:
@@ -205,7 +194,7 @@ class Link:
                 return
             self.heard(opcode)
             if opcode is Opcode.PING:
-                self._down(self.socket.take_pong)
+                self._down(self.socket.hear)
             elif opcode is Opcode.PONG:
                 if (pong := self._pings.pop(payload, None)) and not pong.done():
                     pong.set_result(None)

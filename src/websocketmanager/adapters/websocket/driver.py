@@ -35,7 +35,7 @@ class Ahead:
 
 
 class DriverSession:
-    """`ports.Socket`. One coroutine at a time receives; sends and pings may overlap."""
+    """`ports.Socket`. One coroutine at a time receives; sends may overlap."""
 
     __slots__ = ("_address", "_ahead", "_clock", "_connection", "_target")
 
@@ -109,14 +109,9 @@ class DriverSession:
         if not await self._connection.send(data, kind):
             raise self._ended()
 
-    async def ping(self) -> None:
-        """Sends a ping and waits for its pong.
-
-        Raises:
-            SocketFailed: the socket ended.
-        """
-        if not await self._connection.ping():
-            raise self._ended()
+    def send_ping(self) -> None:
+        """Writes a ping; does nothing when the socket ended."""
+        self._connection.send_ping()
 
     async def close(self, code: int, reason: str) -> None:
         """Closes with a handshake, at most the target's close timeout long; never raises.

@@ -16,7 +16,7 @@ from websocketmanager.adapters.websocket.budget import ReadBudget
 from websocketmanager.adapters.websocket.gathering import MAX_GATHERED_BYTES, Gathering
 from websocketmanager.adapters.websocket.handshake import protocol_for, request_for
 from websocketmanager.adapters.websocket.reading import MessageReader
-from websocketmanager.adapters.websocket.waiting import Pings, WriteGate, wake
+from websocketmanager.adapters.websocket.waiting import WriteGate, wake
 from websocketmanager.domain.failure import Failure
 from websocketmanager.domain.model import Kind
 from websocketmanager.ports import Clock, DialTarget, Receiver
@@ -34,6 +34,7 @@ class DriverConnection(asyncio.Protocol):
         max_message_bytes: of one inbound message, after decompression.
         connection_exc: with which the transport ended, if with any.
         cut_off: whether the peer ended the stream before its answer to the handshake was whole.
+        is_closed: whether the transport is gone and all it brought was read.
         last_heard: `Clock.monotonic()` when bytes came last.
         transport: from the moment there is one.
 
@@ -53,7 +54,6 @@ class DriverConnection(asyncio.Protocol):
         "_linger",
         "_loop",
         "_paused",
-        "_pings",
         "_reader",
         "_receiver",
         "_share",
@@ -61,6 +61,7 @@ class DriverConnection(asyncio.Protocol):
         "_waiter",
         "connection_exc",
         "cut_off",
+        "is_closed",
         "last_heard",
         "protocol",
         "transport",
@@ -83,10 +84,11 @@ class DriverConnection(asyncio.Protocol):
         self._gathered = b""
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = None
-        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self.is_closed = False
+        # Made for whoever waits first.
+        self._closed: asyncio.Future[None] | None = None
         self._receiver: Receiver | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._pings = Pings()
         self._gate = WriteGate()
         self._linger: asyncio.TimerHandle | None = None
         self._share = 0
@@ -114,11 +116,6 @@ class DriverConnection(asyncio.Protocol):
     def state(self) -> State:
         """Where the connection is in its life (RFC 6455 §4.1, §7.1)."""
         return self.protocol.state
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the transport is gone and all it brought was read."""
-        return self._closed.done()
 
     @property
     def reading_paused(self) -> bool:
@@ -189,19 +186,14 @@ class DriverConnection(asyncio.Protocol):
         await self._gate.wait_open()
         return not self.is_closed
 
-    async def ping(self) -> bool:
-        """Sends a ping and waits for its pong; a later ping's pong counts as well.
+    def send_ping(self) -> None:
+        """Writes a ping while the connection is open.
 
-        Returns:
-            Whether it came: the connection ended otherwise.
+        Without a payload: which ping a pong answers is nothing that anybody asks.
         """
-        if self.state is not State.OPEN:
-            await self.wait_closed()
-            return False
-        payload = self._pings.begin()
-        self.protocol.send_ping(payload)
-        self._flush()
-        return await self._pings.wait(payload)
+        if self.state is State.OPEN:
+            self.protocol.send_ping(b"")
+            self._flush()
 
     # --- closing ---
 
@@ -217,8 +209,11 @@ class DriverConnection(asyncio.Protocol):
 
     async def wait_closed(self) -> None:
         """Waits until the transport is gone. Cancelling leaves nothing behind."""
-        if not self._closed.done():
-            await asyncio.shield(self._closed)
+        if self.is_closed:
+            return
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+        await asyncio.shield(self._closed)
 
     # --- asyncio's callbacks ---
 
@@ -264,10 +259,9 @@ class DriverConnection(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
-        self._closed.set_result(None)
+        self.is_closed = True
         self._gate.open()
-        self._pings.end()
-        wake(self._waiter, self._answered)
+        wake(self._waiter, self._answered, self._closed)
 
     def pause_writing(self) -> None:
         """Makes writers wait."""
@@ -373,8 +367,6 @@ class DriverConnection(asyncio.Protocol):
     def _settle(self) -> None:
         """Sends what the protocol has to say, and does what its state asks for."""
         self._flush()
-        for payload in self._reader.take_pongs():
-            self._pings.answer(payload)
         if self._is_unanswered:
             return
         wake(self._answered)

@@ -22,7 +22,7 @@ _MAX_REASON_BYTES: Final = 123
 
 
 class WebSocketSession:
-    """`ports.Socket`. One coroutine at a time receives; sends and pings may overlap."""
+    """`ports.Socket`. One coroutine at a time receives; sends may overlap."""
 
     def __init__(
         self, connection: Connection, *, target: DialTarget, address: str, clock: Clock
@@ -128,18 +128,13 @@ class WebSocketSession:
             # The library returns when the connection is dropped under a write that waits.
             raise self._ended()
 
-    async def ping(self) -> None:
-        """Sends a ping and waits for its pong.
-
-        Raises:
-            SocketFailed: the socket ended.
-        """
-        self._raise_refusal()
-        try:
-            pong = await self._connection.ping()
-            await pong
-        except ConnectionClosed:
-            raise self._ended() from None
+    def send_ping(self) -> None:
+        """Writes a ping; does nothing when the socket ended."""
+        connection = self._connection
+        if connection.state is State.OPEN:
+            # Not the library's `ping`: that one keeps a future for each.
+            connection.protocol.send_ping(b"")
+            connection.send_data()
 
     async def close(self, code: int, reason: str) -> None:
         """Closes with a handshake, at most the target's close timeout long; never raises.

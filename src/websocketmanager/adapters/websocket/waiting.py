@@ -1,4 +1,4 @@
-"""What waits on one connection of the driver: writers for room, pings for their pongs."""
+"""What waits on one connection of the driver: writers for room."""
 
 from __future__ import annotations
 
@@ -39,51 +39,3 @@ class WriteGate:
                 await waiter
             finally:
                 self._waiters = tuple(one for one in self._waiters if one is not waiter)
-
-
-class Pings:
-    """Pings that wait for their pongs, in the order in which they were sent.
-
-    One that waits is the most, mostly; between two pings nothing is held.
-    """
-
-    __slots__ = ("_last", "_waiting")
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._waiting: tuple[tuple[bytes, asyncio.Future[bool]], ...] = ()
-
-    def begin(self) -> bytes:
-        """Returns the payload of a new ping."""
-        self._last += 1
-        payload = self._last.to_bytes(8, "big")
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting = (*self._waiting, (payload, waiter))
-        return payload
-
-    async def wait(self, payload: bytes) -> bool:
-        """Waits for the pong; returns whether it came. Cancelling leaves nothing behind."""
-        try:
-            return await next(waiter for sent, waiter in self._waiting if sent == payload)
-        finally:
-            self._waiting = tuple(one for one in self._waiting if one[0] != payload)
-
-    def answer(self, payload: bytes) -> None:
-        """A pong came. It answers the last ping, and those before it (RFC 6455 §5.5.3)."""
-        for index, (sent, _) in enumerate(self._waiting):
-            if sent == payload:
-                answered = self._waiting[: index + 1]
-                self._waiting = self._waiting[index + 1 :]
-                for _, waiter in answered:
-                    _settle(waiter, answered=True)
-                return
-
-    def end(self) -> None:
-        """No pong comes any more."""
-        for _, waiter in self._waiting:
-            _settle(waiter, answered=False)
-
-
-def _settle(waiter: asyncio.Future[bool], *, answered: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(answered)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from websocketmanager.domain import lifecycle as life
 from websocketmanager.domain.facts import RunnerCrashed
@@ -54,18 +54,43 @@ class SessionTools:
     policy: ServicePolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """Whom a session of one connection tells what."""
+class Ears(Protocol):
+    """Whom the sessions of one connection tell what, and what they share."""
 
-    connection_id: str
-    post: Callable[[life.Event], None]
-    queued: Callable[[], None]
-    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    degraded: Callable[[str, str, int], None]
-    restored: Callable[[str, int], None]
-    pump: Pump
-    replies: Replies
+    @property
+    def connection_id(self) -> str:
+        """The connection's id."""
+
+    @property
+    def pump(self) -> Pump:
+        """Where its messages go."""
+
+    @property
+    def replies(self) -> Replies:
+        """The callers that wait for one of them."""
+
+    def post(self, event: life.Event) -> None:
+        """Tells the machine; never blocks."""
+
+    def note_queued(self) -> None:
+        """The dial waits for a place that another connection has."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Makes a task of the connection."""
+
+    def tell_degraded(self, cause: str, detail: str, count: int) -> None:
+        """Delivery is worse than promised."""
+
+    def tell_restored(self, cause: str, count: int) -> None:
+        """Delivery is as promised again, after dropping `count` messages."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """What a session keeps until it has its number, and when each message came."""
+
+    early: Early
+    since: list[float] = field(default_factory=list)
 
 
 class Session:
@@ -88,9 +113,9 @@ class Session:
         "_compared",
         "_data_seen",
         "_doomed",
+        "_early",
         "_ears",
         "_held",
-        "_held_since",
         "_incomplete",
         "_noted",
         "_numbered",
@@ -135,7 +160,7 @@ class Session:
             tools.clock,
             self._speaker,
             self._chores,
-            secrets=lambda: self.plan.secrets,
+            secrets=self._secret_names,
             told=self._tell_owed,
             all_written=self._look_settled,
         )
@@ -145,17 +170,17 @@ class Session:
             tools.clock,
             self._speaker,
             self._chores,
-            full=lambda: self.full,
+            full=self._is_full,
             failed=self._fail,
         )
         # Nothing of the plan looks at messages: what changes of it, the subscriptions, says so.
         self._plain = not (plan.refusals or plan.notices or plan.data or plan.answers_heartbeat)
         self._opened = False
         self._numbered = False
-        # A successor has to read until it is ready; any other can wait, as when the buffer is full.
-        self._held = Early() if successor else Early(*ears.pump.bounds)
-        self._held_since: list[float] = []
-        self._owed_words: list[str | None] = []
+        # What came during the dialogue, until it is taken.
+        self._early: Early | None = None
+        self._held: _Held | None = None
+        self._owed_words: tuple[str | None, ...] = ()
         self._incomplete = bool(plan.subscriptions)
         self._data_seen = False
         self._ready = False
@@ -175,12 +200,19 @@ class Session:
             exclusive=self.plan.exclusive,
             succeeds=self._successor,
             connection_id=self._ears.connection_id,
-            waits=self._ears.queued,
+            waits=self._ears.note_queued,
         )
         async with place:
-            await self._live()
+            try:
+                if await self._open():
+                    self._fail(await self._read())
+            finally:
+                self.end()
+                if self.socket is not None:
+                    self.socket.abort()
 
-    async def _live(self) -> None:
+    async def _open(self) -> bool:
+        """Dials and holds the opening dialogue; returns whether that went well."""
         tools = self._tools
         opening = Opening(
             self.plan,
@@ -191,23 +223,19 @@ class Session:
             policy=tools.policy,
         )
         try:
-            try:
-                self.socket = await opening.dial()
-                await opening.converse(self.socket)
-            except SocketFailed as error:
-                self._tell_dial_failed(self._speaker.scrubbed(error.failure))
-                return
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the connection
-                self._tell_dial_failed(self._fault(error))
-                return
-            self._opened = True
-            if not self._successor:
-                self._ears.post(life.Dialled(self.generation))
-            self._fail(await self._read(self.socket, opening.early))
-        finally:
-            self.end()
-            if self.socket is not None:
-                self.socket.abort()
+            self.socket = await opening.dial()
+            await opening.converse(self.socket)
+        except SocketFailed as error:
+            self._tell_dial_failed(self._speaker.scrubbed(error.failure))
+            return False
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the connection
+            self._tell_dial_failed(self._fault(error))
+            return False
+        self._opened = True
+        self._early = opening.early
+        if not self._successor:
+            self._ears.post(life.Dialled(self.generation))
+        return True
 
     def end(self) -> None:
         """Stops its timers and its small tasks; safe to repeat."""
@@ -242,16 +270,16 @@ class Session:
         # A proven successor has all its feeds, and its predecessor had them until now.
         self._incomplete = self._incomplete and not self._ready
         self._successor = False
-        held, self._held = self._held, Early()
-        since, self._held_since = self._held_since, []
-        for (message, _), at in zip(held.messages, since, strict=True):
-            self._accept(message, at)
+        held, self._held = self._held, None
+        if held is not None:
+            for (message, _), at in zip(held.early.messages, held.since, strict=True):
+                self._accept(message, at)
         if self._ears.pump.full:
             # The reader sees that only with the next message.
             self._chores.begin(self._make_room)
-        for words in self._owed_words:
+        owed_words, self._owed_words = self._owed_words, ()
+        for words in owed_words:
             self._tell_owed(words)
-        self._owed_words.clear()
         self._look_settled()
         if self._rotation_wanted:
             self._ears.post(life.RotationAsked(self.generation, self._rotation_wanted))
@@ -310,12 +338,13 @@ class Session:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def _begin(self, early: Early) -> None:
+    def _begin(self) -> None:
         """The dialogue is done: everything begins, and what came early is taken."""
         clock, plan = self._tools.clock, self.plan
         now = clock.monotonic()
         self._vigil.begin()
-        for message, belongs_to_dialogue in early.messages:
+        early, self._early = self._early, None
+        for message, belongs_to_dialogue in early.messages if early else ():
             if belongs_to_dialogue:
                 self._hold(message)  # and it is no data
             else:
@@ -330,14 +359,16 @@ class Session:
             at = now + plan.max_age_seconds - early_by
             self._chores.at("age", at, lambda: self._ask_rotation("it has reached its age"))
 
-    async def _read(self, socket: Socket, early: Early) -> Failure:
+    async def _read(self) -> Failure:
         """Reads until the socket ends; returns why."""
+        socket = self.socket
+        assert socket is not None  # noqa: S101 - it is open
         try:
-            self._begin(early)
+            self._begin()
             while True:
                 await socket.recv_into(self)
-                if self._held.full:
-                    await self._wait_release()
+                if self._held is not None and self._held.early.full:
+                    await self._wait_release(self._held.early)
                 if self._numbered:
                     await self._wait_room()
         except SocketFailed as error:
@@ -348,14 +379,19 @@ class Session:
     @property
     def full(self) -> bool:
         """Whether nothing is read because nothing more can be taken (`ports.Receiver`)."""
-        return self._ears.pump.full if self._numbered else self._held.full
+        if self._numbered:
+            return self._ears.pump.full
+        return self._held is not None and self._held.early.full
+
+    def _is_full(self) -> bool:
+        return self.full
 
     def take(self, kind: Kind, payloads: list[bytes]) -> int:
         """Takes messages; returns how many (`ports.Receiver`)."""
         if self._is_all_data:
             clock = self._tools.clock
             count = self._ears.pump.accept_run(kind, payloads, clock.now())
-            self._vigil.hear_many(count)
+            self._vigil.hear_many()
             return count
         for count, data in enumerate(payloads, 1):
             self._take(Message(kind, data))
@@ -385,14 +421,14 @@ class Session:
         except SocketFailed as error:
             self._fail(error.failure)
 
-    async def _wait_release(self) -> None:
+    async def _wait_release(self, held: Early) -> None:
         """Waits until what is held can be delivered.
 
         Raises:
             SocketFailed: it holds too much before it is ready to take over.
         """
         if self._successor and not self._ready:
-            text = f"{len(self._held.messages)} messages came before the new session was ready"
+            text = f"{len(held.messages)} messages came before the new session was ready"
             raise SocketFailed(Failure(FailureKind.DIALOGUE_TIMEOUT, text))
         await self._released.wait()
         self._vigil.note_room()
@@ -437,8 +473,13 @@ class Session:
         now = self._tools.clock.monotonic()
         if self._compared is not None:
             self._compared.begin(now)
-        self._held.add(message)
-        self._held_since.append(now)
+        if self._held is None:
+            # A successor has to read until it is ready; any other can wait, as when the buffer
+            # is full.
+            bounds = () if self._successor else self._ears.pump.bounds
+            self._held = _Held(Early(*bounds))
+        self._held.early.add(message)
+        self._held.since.append(now)
 
     def _accept(self, message: Message, at: float) -> None:
         if self._compared is not None:
@@ -456,15 +497,18 @@ class Session:
         """Acknowledgements are overdue, or no longer owed, also those of an earlier session."""
         self._look_settled()
         if not self._numbered:
-            self._owed_words.append(words)
+            self._owed_words = (*self._owed_words, words)
             return
-        degraded = self._ears.pump.degraded
+        pump = self._ears.pump
         if words is not None:
-            degraded.add(UNACKNOWLEDGED)
-            self._ears.degraded(UNACKNOWLEDGED, words, 0)
-        elif UNACKNOWLEDGED in degraded:
-            degraded.discard(UNACKNOWLEDGED)
-            self._ears.restored(UNACKNOWLEDGED, 0)
+            pump.degraded |= {UNACKNOWLEDGED}
+            self._ears.tell_degraded(UNACKNOWLEDGED, words, 0)
+        elif UNACKNOWLEDGED in pump.degraded:
+            pump.degraded -= {UNACKNOWLEDGED}
+            self._ears.tell_restored(UNACKNOWLEDGED, 0)
+
+    def _secret_names(self) -> frozenset[str]:
+        return self.plan.secrets
 
     def _tell_dial_failed(self, failure: Failure) -> None:
         kind = life.SuccessorFailed if self._successor else life.DialFailed

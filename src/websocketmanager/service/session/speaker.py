@@ -78,6 +78,11 @@ class Speaker:
         except EvaluationFailed as error:
             raise Unsayable(Failure(FailureKind.SECRET_MISSING, str(error))) from None
 
+    @property
+    def is_spaced(self) -> bool:
+        """Whether a frame may have to wait for its turn."""
+        return self._spacer is not None
+
     async def wait_turn(self) -> None:
         """Waits until the next frame may be written."""
         if self._spacer is not None:

@@ -13,6 +13,10 @@ from websocketmanager.ports import Clock
 from websocketmanager.service.session.chores import Chores
 from websocketmanager.service.session.speaker import Speaker
 
+#: What is due within so many seconds comes punctually; what is due later, about then. Were all
+#: punctual, each of ten thousand idle connections would wake the process for itself.
+_PUNCTUAL_WITHIN_SECONDS = 1.0
+
 
 class Vigil:
     """The detectors of one session.
@@ -33,10 +37,11 @@ class Vigil:
         "_clock",
         "_failed",
         "_full",
-        "_heard",
+        "_full_before",
         "_judges_silence",
         "_ping_interval",
         "_ping_timeout",
+        "_pinged_at",
         "_plan",
         "_room_at",
         "_signs",
@@ -66,7 +71,9 @@ class Vigil:
         now = clock.monotonic()
         self._signs = Signs(opened_at=now, read_at=now)
         self._judges_silence = plan.silence.wanted
-        self._heard = 0
+        #: When the last ping was written, and whether the reader waited for room then.
+        self._pinged_at = 0.0
+        self._full_before = False
         self._beat_sent_at: float | None = None
         self._room_at = 0.0
 
@@ -75,23 +82,27 @@ class Vigil:
         now = self._clock.monotonic()
         self._signs = Signs(opened_at=now, read_at=now)
         if self._ping_interval > 0:
-            self._ping_later(now + self._ping_interval)
+            self._look_later("ping", now + self._ping_interval, self._ping_due, now)
         if self._judges_silence:
             self._look_at_silence()
         if self._plan.heartbeat is not None:
             self._beat_later(self._plan.heartbeat, now)
 
+    def _look_later(self, name: str, at: float, look: Callable[[], None], now: float) -> None:
+        if at - now < _PUNCTUAL_WITHIN_SECONDS:
+            self._chores.at(name, at, look)
+        else:
+            self._chores.about(name, at, look)
+
     # --- what is heard ------------------------------------------------------------------------
 
     def hear(self) -> None:
         """Any message was read: a sign of life."""
-        self._heard += 1
         if self._judges_silence:
             self._signs.read_at = self._clock.monotonic()
 
-    def hear_many(self, count: int) -> None:
-        """So many messages of data were read."""
-        self._heard += count
+    def hear_many(self) -> None:
+        """Messages of data were read."""
         if self._judges_silence:
             now = self._clock.monotonic()
             self._signs.read_at = self._signs.data_at = now
@@ -121,33 +132,52 @@ class Vigil:
 
     # --- pings --------------------------------------------------------------------------------
 
-    def _ping_later(self, at: float) -> None:
-        self._chores.at("ping", at, lambda: self._chores.begin(self._ping))
+    def _ping_due(self) -> None:
+        if self._speaker.is_spaced:
+            self._chores.begin(self._ping_in_turn)
+        else:
+            self._ping()
 
-    async def _ping(self) -> None:
-        """Pings; no sign of life within the timeout means that the session is lost.
+    async def _ping_in_turn(self) -> None:
+        await self._speaker.wait_turn()
+        self._ping()
+
+    def _ping(self) -> None:
+        socket = self._speaker.socket
+        assert socket is not None  # noqa: S101 - only an open session pings
+        now = self._pinged_at = self._clock.monotonic()
+        self._full_before = self._full()
+        socket.send_ping()
+        # With the interval the next ping is due, if something was heard: no need to look before.
+        wait = min(self._ping_interval, self._ping_timeout)
+        self._look_later("ping", now + wait, self._look_at_ping, now)
+
+    def _look_at_ping(self) -> None:
+        """Judges the last ping: no sign of life within the timeout means that the session is lost.
 
         Anything that arrives is a sign of life. While the reader waits for room nothing can be
         read, so silence proves nothing then.
         """
-        clock, speaker, timeout = self._clock, self._speaker, self._ping_timeout
-        assert speaker.socket is not None  # noqa: S101 - only an open session pings
-        await speaker.wait_turn()
-        pinged_at, heard, blocked = clock.monotonic(), self._heard, self._full()
-        next_at = pinged_at + self._ping_interval
-        try:
-            async with clock.timeout(timeout):
-                await speaker.socket.ping()
-            self._signs.read_at = clock.monotonic()
-        except TimeoutError:
-            if blocked or self._full() or self._room_at >= pinged_at:
-                next_at = clock.monotonic() + self._ping_interval
-            elif self._heard == heard and speaker.socket.last_heard < pinged_at:
-                message = f"no sign of life within {timeout:g} s of a ping"
-                self._failed(Failure(FailureKind.PING_TIMEOUT, message))
-                return
-        # From ping to ping: a wait for a pong must not put off the next question.
-        self._ping_later(next_at)
+        now, pinged_at, timeout = self._clock.monotonic(), self._pinged_at, self._ping_timeout
+        socket = self._speaker.socket
+        assert socket is not None  # noqa: S101 - as above
+        if socket.last_heard >= pinged_at:
+            # From ping to ping, whatever the timeout is.
+            next_at = pinged_at + self._ping_interval
+        elif now < pinged_at + timeout:
+            look_at = min(now + self._ping_interval, pinged_at + timeout)
+            self._look_later("ping", look_at, self._look_at_ping, now)
+            return
+        elif self._full_before or self._full() or self._room_at >= pinged_at:
+            next_at = now + self._ping_interval
+        else:
+            message = f"no sign of life within {timeout:g} s of a ping"
+            self._failed(Failure(FailureKind.PING_TIMEOUT, message))
+            return
+        if next_at <= now:
+            self._ping_due()
+        else:
+            self._look_later("ping", next_at, self._ping_due, now)
 
     # --- silence ------------------------------------------------------------------------------
 
@@ -165,7 +195,7 @@ class Vigil:
         if judgement.failure is not None:
             self._failed(judgement.failure)
         elif judgement.look_again_at is not None:
-            self._chores.at("silence", judgement.look_again_at, self._look_at_silence)
+            self._look_later("silence", judgement.look_again_at, self._look_at_silence, now)
 
     def _look_for_quiet(self, now: float) -> bool:
         """Notes when silence was last normal; returns whether it is now."""
