@@ -15,7 +15,7 @@ from websocketmanager.domain.envelope import Parcel
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Kind, Message
 from websocketmanager.domain.options import Compression, TlsOptions
-from websocketmanager.domain.overflow import LogEntry, Place
+from websocketmanager.domain.overflow import LogEntry, LogRun, Place
 from websocketmanager.domain.secrets import SecretValues
 from websocketmanager.domain.trial import Phase
 
@@ -374,10 +374,11 @@ class MessageLog(Protocol):
     def open(self, stream: str, listener: LogListener) -> None:
         """Opens a stream; answered by `opened`."""
 
-    def append(self, stream: str, entry: LogEntry, *, room: int = 0) -> None:
-        """Appends an entry; answered by `stored`, many at a time.
+    def append(self, stream: str, entries: LogRun, *, room: int = 0) -> None:
+        """Appends entries; answered by `stored`, many at a time.
 
-        So many positions before it are left free for `insert`.
+        Their positions follow one another, and one answer tells of all of them. So many positions
+        before them are left free for `insert`.
         """
 
     def insert(self, stream: str, after: int, entries: Sequence[LogEntry]) -> None:

@@ -31,10 +31,10 @@ import uvloop
 
 from tests.bench.programs import BUILD, RIG_CORE, TESTED_CORE, on_core
 from websocketmanager.adapters.message_log import SqliteMessageLog
-from websocketmanager.domain.envelope import Event, MessageEvent, StreamIdentity, message_route
+from websocketmanager.domain.envelope import MessageRun, Parcel, StreamIdentity, message_route
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Format, Kind, Topic
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogRun
 from websocketmanager.service.overflow import Bounds
 from websocketmanager.service.spool import DiskBudget, Spool, SpoolHands
 
@@ -93,7 +93,7 @@ class Bench:
         self._spent = 0.0
         self.changed = asyncio.Event()  # after each answer of the API
         self._due: deque[int] = deque()
-        self._accepted: list[Event] = []
+        self._accepted: list[Parcel] = []
         self._busy = int(busy_us * 1000)
         self._loop = asyncio.get_running_loop()
         self._sequence = 0
@@ -111,8 +111,8 @@ class Bench:
             hands=SpoolHands(
                 push=self._push,
                 drop=lambda event: None,
-                rejects=lambda topic: False,
-                has_room=lambda: True,
+                wanted=lambda parcel: parcel.count,
+                room=lambda parcel: parcel.count,
                 is_low=lambda: True,
                 load=lambda: (0, 0),
                 stalled=lambda: False,
@@ -138,9 +138,9 @@ class Bench:
             self._spent = _spent()
         self._sequence += 1
         at = due / 1e9
-        event = MessageEvent(self._route, _DATA, "text/plain", 1, self._sequence, at)
+        run = MessageRun(self._route, [_DATA], "text/plain", 1, self._sequence, at, len(_DATA))
         self._due.append(due)
-        self._spool.take(event, LogEntry(1, self._sequence, at, 1, _TOPIC, Kind.TEXT, "", _DATA))
+        self._spool.take(run, LogRun(1, self._sequence, at, 1, _TOPIC, Kind.TEXT, "", [_DATA]))
         if self._busy:
             until = time.perf_counter_ns() + self._busy
             while time.perf_counter_ns() < until:
@@ -155,7 +155,7 @@ class Bench:
             "cpu_us": (_spent() - self._spent) / count * 1e6 - self._busy / 1e3,
         }
 
-    def _push(self, event: Event) -> None:
+    def _push(self, event: Parcel) -> None:
         due = self._due.popleft()
         if due >= self._begin:
             self._end = time.monotonic_ns()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contracts.benches import LOGS, LogBench
-from tests.kit.log_listener import Listening, entry_of
+from tests.kit.log_listener import Listening, entry_of, run_of
 from websocketmanager.domain.overflow import Gap, own_gap
 from websocketmanager.ports import LogExtent, MessageLog
 
@@ -25,13 +25,13 @@ def log(bench: LogBench) -> MessageLog:
 
 async def test_what_is_stored_is_read_in_order_and_exactly(log: MessageLog) -> None:
     one = Listening(log)
-    entries = [
-        entry_of(1, data=bytes(range(256))),
-        entry_of(2, data=b""),
-        entry_of(0, marker="gap"),
+    runs = [
+        run_of(1, datas=[bytes(range(256)), b""]),
+        run_of(0, marker="gap"),
     ]
-    for entry in entries:
-        log.append(one.stream, entry)
+    for run in runs:
+        log.append(one.stream, run)
+    entries = [entry for run in runs for entry in run.entries()]
     await one.wait_stored(3)
     found, complete = await one.read()
     assert [entry for _, entry in found] == entries
@@ -138,11 +138,33 @@ async def test_answers_come_in_the_order_of_what_was_asked(log: MessageLog) -> N
     assert [[e.sequence for _, e in found] for found, _ in one.reads] == [[1], [2]]
 
 
+async def test_entries_that_come_together_have_positions_that_follow_one_another(
+    bench: LogBench,
+) -> None:
+    one = Listening(bench.log)
+    one.append(1)
+    bench.log.append(one.stream, run_of(4, datas=[b"4", b"", b"66"]), room=2)
+    one.append(7)
+    await one.wait_stored(5)
+    first = one.positions[0]
+    assert one.positions == [first, *range(first + 3, first + 7)]
+    bench.log.insert(one.stream, first, [entry_of(2), entry_of(3)])
+    await one.wait(lambda: len(one.inserts) == 2)
+    assert await one.sequences() == [1, 2, 3, 4, 5, 6, 7]
+    found, _ = await one.read()
+    assert [entry for _, entry in found][3:6] == run_of(4, datas=[b"4", b"", b"66"]).entries()
+    bench.log.acknowledge(one.stream, first + 4)
+    assert await one.sequences() == [6, 7]
+    async with bench.again() as later:
+        assert later.extents[one.stream].entries == 2
+        assert later.extents[one.stream].size == run_of(6, datas=[b"66", b"x"]).size
+
+
 async def test_what_is_inserted_stands_where_room_was_left(bench: LogBench) -> None:
     one = Listening(bench.log)
     one.append(1, 2)
     await one.wait_stored(2)
-    bench.log.append(one.stream, entry_of(6), room=3)
+    bench.log.append(one.stream, run_of(6), room=3)
     one.append(7)
     bench.log.insert(one.stream, one.positions[1], [entry_of(3), entry_of(4)])
     await one.wait(lambda: len(one.inserts) == 2)
@@ -165,7 +187,7 @@ async def test_what_is_inserted_is_behind_what_an_earlier_process_is_done_with(
     await one.read()
     async with bench.again() as later:
         again = Listening(later)
-        later.append(again.stream, entry_of(5), room=2)
+        later.append(again.stream, run_of(5), room=2)
         later.insert(again.stream, 0, [entry_of(3), entry_of(4)])
         await again.wait(lambda: len(again.inserts) == 2)
         assert await again.sequences() == [3, 4, 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,12 @@ from websocketmanager.domain.overflow import (
     GAP,
     Gap,
     LogEntry,
+    LogRun,
     Place,
     gap_of_entries,
     key_reader,
     own_gap,
+    runs_of_entries,
     superseded,
 )
 
@@ -98,3 +101,43 @@ def test_the_latest_of_each_key_stays_and_what_has_none(keys: list[int | None]) 
     assert {key for _, key in kept} == set(keys)
     assert all(keys[index + 1 :].count(key) == 0 for index, key in kept if key is not None)
     assert sum(gone) == sum(keys.count(key) - 1 for key in set(keys) - {None})
+
+
+def run(first: int, *datas: bytes, marker: str = "") -> LogRun:
+    return LogRun(3, first, 1.5, 2, Topic("a.b"), Kind.TEXT, marker, datas)
+
+
+def test_a_run_is_its_entries() -> None:
+    three = run(7, b"1", b"", b"333")
+    assert (three.count, three.size) == (3, sum(one.size for one in three.entries()))
+    assert [(one.sequence, one.data) for one in three.entries()] == [
+        (7, b"1"),
+        (8, b""),
+        (9, b"333"),
+    ]
+    assert three.part(1, 3) == run(8, b"", b"333")
+    assert three.part(3, 3).entries() == []
+
+
+def test_entries_are_runs_again_where_they_follow_one_another() -> None:
+    runs = [
+        (4, run(7, b"1", b"2")),
+        (6, run(9, b"", marker="gap")),
+        (7, run(10, b"3")),
+        (9, run(11, b"4")),  # a place between them is free
+        (10, run(13, b"5")),  # a number is missing
+        (11, replace(run(14, b"6"), at=2.5)),
+        (12, replace(run(15, b"7", b"8"), kind=Kind.BINARY)),
+        (14, replace(run(17, b"9"), topic=Topic("b.b"))),
+    ]
+    entries = [
+        (position, entry)
+        for first, one in runs
+        for position, entry in enumerate(one.entries(), first)
+    ]
+    found = [
+        (first, replace(one, payloads=tuple(one.payloads)))
+        for first, one in runs_of_entries(entries)
+    ]
+    assert found == runs
+    assert list(runs_of_entries([])) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import Topic
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogEntry, LogRun
 from websocketmanager.ports import LogExtent, MessageLog, Trim
 
 
@@ -29,7 +29,7 @@ class Listening:
     def append(self, *sequences: int, session: int = 1, data: bytes = b"x") -> None:
         """Appends messages with these numbers."""
         for sequence in sequences:
-            self._log.append(self.stream, entry_of(sequence, session=session, data=data))
+            self._log.append(self.stream, run_of(sequence, session=session, datas=(data,)))
 
     async def read(
         self, after: int = 0, *, max_entries: int = 1000, max_bytes: int = 1_000_000
@@ -90,3 +90,10 @@ class Listening:
 def entry_of(sequence: int, *, session: int = 1, data: bytes = b"x", marker: str = "") -> LogEntry:
     """Returns an entry."""
     return LogEntry(session, sequence, 1.25, 3, Topic("a.b"), Kind.BINARY, marker, data)
+
+
+def run_of(
+    first: int, *, session: int = 1, datas: Sequence[bytes] = (b"x",), marker: str = ""
+) -> LogRun:
+    """Returns entries that came together."""
+    return LogRun(session, first, 1.25, 3, Topic("a.b"), Kind.BINARY, marker, datas)

@@ -17,6 +17,7 @@ from tests.kit.quiet import wait_quiet
 from tests.service.test_pump import DOWN, A, B, Works, feed, full, identity, works
 from websocketmanager.domain.envelope import MESSAGE_TYPE, Event, each_event, event_place
 from websocketmanager.domain.failure import FailureKind, SocketFailed
+from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.options import Overflow
 from websocketmanager.service.feeds import Batch, Feed
 from websocketmanager.service.meter import Meter
@@ -361,3 +362,26 @@ def waiting(site: Works, pump: Pump) -> list[Event]:
         if one is pump._feed
     ]
     return each_event([*flying, *pump._feed.events])
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+async def test_of_a_run_that_waits_only_as_much_is_dropped_as_must_be() -> None:
+    async with held(Overflow.DROP_OLDEST, max_messages=8) as (site, pump):
+        pump.accept_run(Kind.TEXT, [b"a"] * 7, START)
+        pump.accept_run(Kind.TEXT, [b"b"] * 4, START)
+        assert pump.statistics().dropped == 3
+    assert sequences(site) == list(range(4, 12))
+    assert bounds(site) == [(0, 4, 3)]
+
+
+async def test_one_message_too_large_takes_none_of_its_run_with_it() -> None:
+    async with works() as site:
+        pump = site.pump(overflow=Overflow.DROP_NEWEST, markers=True, max_bytes=1000)
+        await site.drained()
+        pump.accept_run(Kind.TEXT, [b"a", bytes(2000), b"b", b"c"], START)
+        await site.drained()
+        assert sequences(site) == [1, 3, 4]
+        assert bounds(site) == [(1, 3, 1)]
+        assert_told_truly(site, pump)

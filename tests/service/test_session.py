@@ -11,8 +11,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.kit.quiet import wait_quiet
+from tests.kit.quiet import let_time_pass, wait_quiet
 from tests.kit.sockets import ScriptedSocket
 from tests.service.house import World, data_of, running_house, spec_of
 from tests.service.sessions import (
@@ -30,7 +32,7 @@ from tests.service.sessions import (
 )
 from websocketmanager.domain.facts import AttemptFailed
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
-from websocketmanager.domain.model import FirstDial, Kind, Status
+from websocketmanager.domain.model import BufferOptions, FirstDial, Kind, Status
 from websocketmanager.domain.options import (
     ApplicationHeartbeat,
     HandshakeOptions,
@@ -436,3 +438,51 @@ async def test_the_words_of_a_socket_that_ends_under_a_send_are_scrubbed() -> No
             await house.supervisor.send_raw(entry.record.id, b"x", Kind.TEXT)
         assert "bad key ***" in str(caught.value)
         assert SECRET not in str(caught.value)
+
+
+# --- messages that came together ------------------------------------------------------------------
+
+PONG = Pattern(Match.POINTER, pointer="/op", value='"pong"')
+WORDS: dict[str, bytes | str] = {
+    "data": '{"n":1}',
+    "pong": '{"op":"pong"}',
+    "text": "no JSON",
+    "bytes": b'{"n":2}',
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(sorted(WORDS)), min_size=1, max_size=9), max_size=6),
+    st.booleans(),
+)
+def test_however_they_are_read_messages_go_to_whoever_they_are_for(
+    reads: list[list[str]],
+    refused: bool,
+) -> None:
+    async def play() -> None:
+        world = World()
+        heartbeat = ApplicationHeartbeat(Payload("ping"), expect=PONG, interval_ms=60_000)
+        spec = login_spec(
+            opening=Opening(refusals=(RefusalRule(DENIED, Advice.NEVER),)),
+            liveness=Liveness(heartbeat=heartbeat),
+            buffer=BufferOptions(max_messages=5),
+        )
+        async with running_house(world) as house:
+            await entered(house, spec)
+            await house.settle()
+            socket = house.dialer.sockets[0]
+            for words in reads:
+                socket.push(*(WORDS[word] for word in words))
+                await wait_quiet()
+            if refused:
+                socket.push("before", '{"login":"no"}', "behind")
+            await house.settle()
+            await let_time_pass(house.clock, lambda: not house.lane.pending, step=0.5)
+            sent = [WORDS[word] for words in reads for word in words if word != "pong"]
+            sent += ["before"] if refused else []
+            wanted = [one.encode() if isinstance(one, str) else one for one in sent]
+            assert world.messages() == wanted
+            assert bool(errors(world)) is refused
+
+    asyncio.run(play())

@@ -18,7 +18,7 @@ from tests.service.test_overflow import is_message
 from tests.service.test_pump import DOWN, A, B, Works, feed, full, works
 from websocketmanager.adapters.memory import MemoryMessageLog
 from websocketmanager.domain.envelope import StreamIdentity, event_place
-from websocketmanager.domain.model import Format
+from websocketmanager.domain.model import Format, Kind
 from websocketmanager.domain.overflow import LogEntry
 from websocketmanager.ports import PublishResult, Refusal
 from websocketmanager.service.overflow import Bounds
@@ -196,6 +196,62 @@ async def test_what_fits_needs_no_disk() -> None:
         assert one.numbers == []
         await quiet(one)
         assert sequences(one) == [1, 2]
+
+
+async def test_a_run_goes_on_as_one_while_there_is_room() -> None:
+    async with disk() as one:
+        pump = one.pump(max_messages=10)
+        await wait_quiet()
+        assert pump.accept_run(Kind.TEXT, [b"x"] * 7, START) == 7
+        assert [parcel.count for parcel in pump._feed.events] == [7]
+        assert pump.accept_run(Kind.TEXT, [b"x"] * 7, START) == 7
+        assert [parcel.count for parcel in pump._feed.events] == [7, 3]
+        await quiet(one)
+        assert sequences(one) == list(range(1, 15))
+        assert (one.budget.used, one.numbers) == (0, [])
+
+
+async def test_a_run_goes_through_the_disk_as_one_and_leaves_it_in_parts() -> None:
+    async with disk(max_batch=3) as one:
+        pump = one.pump(durable=True, blocking=True)
+        await wait_quiet()
+        holds = [one.site.faults.hold("publish") for _ in range(2)]
+        assert pump.accept_run(Kind.TEXT, [b"x"] * 8, START) == 8
+        assert (pump.statistics().buffered_messages, pump.kept) == (8, -8)
+        await holds[0].arrived.wait()
+        assert (one.numbers, pump.kept) == (list(range(1, 9)), 8)
+        assert [parcel.count for parcel in pump._feed.events] == [5]
+        holds[0].release()
+        await holds[1].arrived.wait()
+        await wait_quiet()
+        assert (one.numbers, pump.kept) == (list(range(4, 9)), 5)
+        holds[1].release()
+        await quiet(one)
+        assert sequences(one) == list(range(1, 9))
+        assert (one.budget.used, one.site.budget.used) == (0, 0)
+
+
+async def test_what_comes_back_from_the_disk_is_a_run_again() -> None:
+    async with disk() as one:
+        one.site.faults.break_all(DOWN)
+        pump = one.pump(durable=True, blocking=True)
+        pump.accept_run(Kind.TEXT, [b"1", b"2", b"3"], START)
+        pump.accept_run(Kind.TEXT, [b"4", b"5"], START + 1)
+        pump.accept_run(Kind.BINARY, [b"6"], START + 1)
+        await wait_quiet()
+        kept = {STREAM: list(one.log.kept[STREAM])}
+    async with works() as site:
+        later = Disk(site, kept=kept)
+        hold = site.faults.hold("publish")
+        pump = later.pump(durable=True, blocking=True, session=0)
+        pump.confirm_session(1)
+        await hold.arrived.wait()
+        flying = [parcel.count for batch in site.lane._flying for parcel in batch.events]
+        assert flying == [3, 2, 1]
+        hold.release()
+        await quiet(later)
+        assert [e.data for e in site.sink.events] == [b"%d" % n for n in range(1, 7)]
+        assert sequences(later) == list(range(1, 7))
 
 
 async def test_what_does_not_fit_waits_on_the_disk_and_is_published_in_order() -> None:
@@ -500,7 +556,7 @@ async def test_a_session_that_the_store_never_learnt_of_is_not_mistaken_for_the_
 
 STEPS = st.lists(
     st.sampled_from(
-        ["accept", "many", "publish", "break", "heal", "disk_fails", "disk_works", "time"]
+        ["accept", "many", "run", "publish", "break", "heal", "disk_fails", "disk_works", "time"]
     ),
     max_size=25,
 )
@@ -515,6 +571,10 @@ async def played(one: Disk, pump: Pump, steps: list[str]) -> Hold:
                 for _ in range(1 if step == "accept" else 7):
                     if not pump.full:
                         feed(pump, "x")
+            case "run":
+                rest = [b"x"] * 9
+                while rest and not pump.full:
+                    rest = rest[pump.accept_run(Kind.TEXT, rest, START) :]
             case "publish":
                 hold.release()
                 hold = one.site.faults.hold("publish")

@@ -9,7 +9,7 @@ import pytest
 from tests.kit.clock import ManualClock
 from tests.kit.quiet import wait_quiet
 from websocketmanager.domain.envelope import StreamIdentity
-from websocketmanager.domain.model import Kind, Message, TailedMessage, Topic
+from websocketmanager.domain.model import Kind, TailedMessage, Topic
 from websocketmanager.errors import ConnectionNotFound, LimitReached
 from websocketmanager.service.tap import (
     BURST_MESSAGES,
@@ -23,7 +23,7 @@ IDENTITY = StreamIdentity("c", 1.0, "wss://x/", 3, 2)
 
 
 def push(taps: Taps, sequence: int, data: bytes = b"x", topic: Topic | None = None) -> None:
-    taps.take(Message(Kind.TEXT, data), IDENTITY, sequence, 5.0 + sequence, topic)
+    taps.take(Kind.TEXT, [data], IDENTITY, sequence, 5.0 + sequence, topic)
 
 
 async def test_a_message_with_its_metadata() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import replace
 
 from websocketmanager.domain.envelope import Event, Parcel, each_event
-from websocketmanager.domain.overflow import LogEntry, gap_of_entries
+from websocketmanager.domain.overflow import LogEntry, LogRun, gap_of_entries
 from websocketmanager.domain.secrets import SecretValues
 from websocketmanager.errors import SecretMissing, StateConflict
 from websocketmanager.ports import (
@@ -150,13 +150,15 @@ class MemoryMessageLog:
         self._waiting.append(lambda: self._begin(stream))
         self._ask(stream, lambda one: one.opened(replace(_extent(self.kept[stream]), last=(0, 0))))
 
-    def append(self, stream: str, entry: LogEntry, *, room: int = 0) -> None:
-        """Appends an entry; answered by `stored`."""
+    def append(self, stream: str, entries: LogRun, *, room: int = 0) -> None:
+        """Appends entries; answered by `stored`."""
 
         def store(listener: LogListener) -> None:
-            position = self._last[stream] = self._last.get(stream, 0) + room + 1
-            self.kept[stream].append((position, entry))
-            listener.stored([position])
+            first = self._last.get(stream, 0) + room + 1
+            rows = list(enumerate(entries.entries(), first))
+            self._last[stream] = rows[-1][0]
+            self.kept[stream] += rows
+            listener.stored([position for position, _ in rows])
 
         self._ask(stream, store)
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from cloudevents.core.v1.event import CloudEvent
 
+from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import Format, Message, Topic
 
 SOURCE = "urn:com.virtufin.websocketmanager"
@@ -202,6 +203,34 @@ class MessageRun:
         ]
 
 
+def message_run(  # noqa: PLR0917 - as MessageEvent
+    route: Route,
+    identity: StreamIdentity,
+    kind: Kind,
+    payloads: Sequence[bytes],
+    first: int,
+    received_at: float,
+    format: Format,
+) -> MessageRun:
+    """Returns the events of messages that came together, by the route that `message_route` made.
+
+    Args:
+        route: of the messages' session and topic.
+        identity: of their session.
+        kind: frame type of all.
+        payloads: exact bytes of each; one at least.
+        first: number of the first within the session, from 1.
+        received_at: Unix seconds.
+        format: whether data is the message itself or the older JSON envelope.
+    """
+    content_type = kind.value
+    if format is Format.ENVELOPE:
+        payloads = _enveloped(identity, kind, payloads, received_at)
+        content_type = "application/json"
+    size = sum(map(len, payloads))
+    return MessageRun(route, payloads, content_type, identity.session, first, received_at, size)
+
+
 #: What is queued and published as one thing, and counts as so many events.
 Parcel: TypeAlias = Event | MessageRun
 
@@ -300,7 +329,8 @@ def message_event(
     """
     data, content_type = message.data, message.kind.value
     if format is Format.ENVELOPE:
-        data, content_type = _envelope(identity, message, received_at), "application/json"
+        (data,) = _enveloped(identity, message.kind, (message.data,), received_at)
+        content_type = "application/json"
     return MessageEvent(route, data, content_type, identity.session, sequence, received_at)
 
 
@@ -408,16 +438,24 @@ def _extensions(identity: StreamIdentity) -> dict[str, str]:
     }
 
 
-def _envelope(identity: StreamIdentity, message: Message, received_at: float) -> bytes:
-    return json_bytes(
+def _enveloped(
+    identity: StreamIdentity, kind: Kind, payloads: Iterable[bytes], received_at: float
+) -> list[bytes]:
+    """Returns the older JSON envelope of each; all but the payload is written once."""
+    envelope = json_bytes(
         {
             "WebSocketId": identity.connection_id,
             "WebSocketUrl": identity.url,
             "Timestamp": timestamp(received_at),
-            "Payload": base64.b64encode(message.data).decode(),
-            "ContentType": message.kind.value,
+            "Payload": "",
+            "ContentType": kind.value,
         }
     )
+    # From behind: the URL may hold anything.
+    head, _, tail = envelope.rpartition(b'"","ContentType"')
+    join, encode = b"".join, base64.b64encode
+    head, tail = head + b'"', b'","ContentType"' + tail
+    return [join((head, encode(data), tail)) for data in payloads]
 
 
 def _validated(attributes: Mapping[str, str], **stand_ins: str) -> Metadata:

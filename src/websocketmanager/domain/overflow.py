@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from websocketmanager.domain.envelope import json_bytes
@@ -101,7 +101,7 @@ class LogEntry:
     @property
     def size(self) -> int:
         """Bytes on disk, roughly."""
-        return len(self.data) + len(self.topic) + _ENTRY_BYTES
+        return len(self.data) + entry_bytes(self.topic)
 
     @property
     def is_message(self) -> bool:
@@ -112,6 +112,109 @@ class LogEntry:
     def place(self) -> Place:
         """Where it stands."""
         return self.session, self.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class LogRun:
+    """Messages that came together, or one marker, on their way to the log: one entry for each.
+
+    Attributes:
+        session, at, owner_epoch, topic, kind, marker: of each entry, as there.
+        first: sequence number of the first; the others follow.
+        payloads: data of each entry.
+    """
+
+    session: int
+    first: int
+    at: float
+    owner_epoch: int
+    topic: Topic
+    kind: Kind
+    marker: str
+    payloads: Sequence[bytes]
+
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return len(self.payloads)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all on disk, roughly."""
+        return sum(map(len, self.payloads)) + len(self.payloads) * entry_bytes(self.topic)
+
+    def part(self, start: int, stop: int) -> LogRun:
+        """Returns those from place `start` to before `stop`."""
+        return replace(self, first=self.first + start, payloads=self.payloads[start:stop])
+
+    def entries(self) -> list[LogEntry]:
+        """Returns them one by one."""
+        return [
+            LogEntry(
+                self.session,
+                sequence,
+                self.at,
+                self.owner_epoch,
+                self.topic,
+                self.kind,
+                self.marker,
+                data,
+            )
+            for sequence, data in enumerate(self.payloads, self.first)
+        ]
+
+
+def runs_of_entries(
+    entries: Iterable[tuple[int, LogEntry]],
+) -> Iterator[tuple[int, LogRun]]:
+    """Yields entries as they came together, each run with the position of its first.
+
+    Args:
+        entries: with their positions, in order.
+    """
+    several: list[LogEntry] = []
+    first = 0
+    for position, entry in entries:
+        if several and not (position == first + len(several) and _continues(several[-1], entry)):
+            yield first, _run_of(several)
+            several = []
+        if not several:
+            first = position
+        several.append(entry)
+    if several:
+        yield first, _run_of(several)
+
+
+def _continues(one: LogEntry, other: LogEntry) -> bool:
+    return (
+        other.sequence == one.sequence + 1
+        and not (one.marker or other.marker)
+        and other.at == one.at
+        and other.session == one.session
+        and other.topic == one.topic
+        and other.kind is one.kind
+        and other.owner_epoch == one.owner_epoch
+    )
+
+
+def _run_of(several: Sequence[LogEntry]) -> LogRun:
+    one = several[0]
+    payloads = [entry.data for entry in several]
+    return LogRun(
+        one.session,
+        one.sequence,
+        one.at,
+        one.owner_epoch,
+        one.topic,
+        one.kind,
+        one.marker,
+        payloads,
+    )
+
+
+def entry_bytes(topic: str) -> int:
+    """Returns what an entry costs on disk beside its data, roughly."""
+    return len(topic) + _ENTRY_BYTES
 
 
 def gap_of_entries(entries: Sequence[LogEntry], *, cause: str, at: float) -> LogEntry | None:

@@ -56,13 +56,24 @@ class Feed:
         gate: only events whose tag is at most this are published; the others wait.
         events: what waits, in order, without what is in flight.
         load: events not yet accepted, those in flight included.
+        flying: those in flight, in some batch.
         owner: whose events they are.
         queued: whether it waits for its turn, or may have none now. The lane's, as are these two:
         held_until: monotonic time before which it is not tried again, or None.
         strikes: how often its head failed in a row without a reason.
     """
 
-    __slots__ = ("_lane", "events", "gate", "held_until", "load", "owner", "queued", "strikes")
+    __slots__ = (
+        "_lane",
+        "events",
+        "flying",
+        "gate",
+        "held_until",
+        "load",
+        "owner",
+        "queued",
+        "strikes",
+    )
 
     def __init__(self, lane: Way, owner: FeedOwner, *, gate: int = OPEN) -> None:
         self._lane = lane
@@ -73,6 +84,7 @@ class Feed:
         self.gate = gate
         self.events = _NOTHING
         self.load = 0
+        self.flying = 0
 
     def push(self, parcel: Parcel) -> None:
         """Appends events; never blocks. Bounds are the owner's."""
@@ -96,6 +108,11 @@ class Feed:
         self.events.clear()
         self._lane.lighten(self, count_events(parcels))
         return parcels
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, without what is in flight."""
+        return self.load - self.flying
 
     @property
     def publishable(self) -> bool:
@@ -157,7 +174,7 @@ class Batch:
     def _take(self, feed: Feed, room: int, max_events: int) -> int:
         """Takes a feed's events until they need `room` bytes; returns how many they need."""
         waiting, gate, append = feed.events, feed.gate, self.events.append
-        count = max_events - self.count
+        most = count = max_events - self.count
         need = 0
         while waiting and need < room and count and waiting[0].tag <= gate:
             parcel = waiting[0]
@@ -178,10 +195,14 @@ class Batch:
             count -= parcel.count
             need += cost
         self.count = max_events - count
+        feed.flying += most - count
         return need
 
     def accept(self, count: int, tell: Callable[[Feed, Sequence[Parcel]], None]) -> None:
-        """Takes out events from the front and tells of them, feed by feed."""
+        """Takes out events from the front and tells of them, feed by feed.
+
+        Whoever is told counts them out of what flies.
+        """
         accepted, rest = (self.events, []) if count == self.count else divided(self.events, count)
         #: The run that was divided has a part on either side.
         divides = len(accepted) + len(rest) > len(self.events)
@@ -205,6 +226,7 @@ class Batch:
     def drop_head(self) -> tuple[Event, Feed]:
         """Takes out the first event."""
         feed, length = self._shares[0]
+        feed.flying -= 1
         self.count -= 1
         head = self.events[0]
         if isinstance(head, MessageRun) and head.count > 1:
@@ -232,7 +254,9 @@ class Batch:
             start += length
         self._shares = [share for share in self._shares if share[0] is not feed]
         self.events = others
-        self.count -= count_events(mine)
+        count = count_events(mine)
+        self.count -= count
+        feed.flying -= count
         feed.events.extendleft(reversed(mine))
 
     def give_back_all(self) -> None:

@@ -272,7 +272,9 @@ class Lane:
 
     def _tell_accepted(self, feed: Feed, events: Sequence[Parcel]) -> None:
         feed.strikes = 0
-        self.lighten(feed, count_events(events))
+        count = count_events(events)
+        feed.flying -= count
+        self.lighten(feed, count)
         feed.owner.accepted(events)
 
     def _refuse(self, batch: Batch, refusal: Refusal) -> None:

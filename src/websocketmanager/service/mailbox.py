@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +28,11 @@ class Mailbox(Generic[T]):
     def push(self, item: T) -> None:
         """Appends; bounds are the writer's."""
         self.waiting.append(item)
+        self._changed.set()
+
+    def extend(self, items: Iterable[T]) -> None:
+        """Appends several."""
+        self.waiting.extend(items)
         self._changed.set()
 
     def finish(self, error: Exception | None = None) -> None:

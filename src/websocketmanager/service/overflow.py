@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from itertools import accumulate, takewhile
+from typing import TypeAlias
 
-from websocketmanager.domain.envelope import Event, Parcel, event_place
+from websocketmanager.domain.envelope import (
+    Event,
+    MessageRun,
+    Parcel,
+    count_events,
+    each_event,
+    event_place,
+)
 from websocketmanager.domain.model import Topic
 from websocketmanager.domain.options import Overflow
 from websocketmanager.domain.overflow import Gap, superseded
@@ -21,8 +29,8 @@ from websocketmanager.service.lane import Feed, Lane
 _Stream: TypeAlias = tuple[int, Topic]
 
 
-def _stream_of(event: Event) -> _Stream:
-    return event.tag, event.route.topic
+def _stream_of(parcel: Parcel) -> _Stream:
+    return parcel.tag, parcel.route.topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,8 @@ class Hands:
     """What the buffer does for its policy.
 
     Attributes:
-        mark: returns the marker of a gap on the topic of an event; None: the stream has none.
+        mark: returns the marker of a gap on the topic of a parcel; None: the stream has none.
+        push: puts messages behind all that waits.
         hold: counts a marker in.
         release: counts out what is no longer there, for whatever reason.
         dropped: told the messages that were given up, and what is said of it.
@@ -51,9 +60,10 @@ class Hands:
         overdrawn: whether the process holds too much.
     """
 
-    mark: Callable[[Gap, Event], Event | None]
+    mark: Callable[[Gap, Parcel], Event | None]
+    push: Callable[[MessageRun], None]
     hold: Callable[[Event], None]
-    release: Callable[[Sequence[Event]], None]
+    release: Callable[[Sequence[Parcel]], None]
     dropped: Callable[[int], None]
     size: Callable[[], int]
     overdrawn: Callable[[], bool]
@@ -63,7 +73,8 @@ class Shedder:
     """Gives up messages of one buffer by its policy.
 
     Args:
-        policy: DROP_OLDEST, DROP_NEWEST, CONFLATE or CLOSE, which refuses what still comes.
+        policy: DROP_OLDEST, DROP_NEWEST, CONFLATE or CLOSE, which refuses what still comes. With
+            CONFLATE all is taken, and `conflate` makes room.
         lane, feed: where the buffer's events wait.
         bounds: of what waits.
         hands: what the buffer does for it.
@@ -86,21 +97,35 @@ class Shedder:
         self._bounds = bounds
         self._hands = hands
         self._key = key
-        self._gaps: dict[Event, Gap] = {}  # by its marker, as long as that waits
-        self._keys: dict[Event, Hashable | None] = {}  # of those looked at and still waiting
-        self._pending: tuple[Gap, Event] | None = None  # behind all that waits
+        self._gaps: dict[Parcel, Gap] = {}  # by its marker, as long as that waits
+        self._keys: dict[Parcel, Hashable | None] = {}  # of those looked at and still waiting
+        self._pending: tuple[Gap, Parcel] | None = None  # behind all that waits
         self._due = 0
 
-    def admits(self, event: Event) -> bool:
-        """Makes room for an event, or gives the event up and returns False."""
-        match self._policy:
-            case Overflow.DROP_OLDEST:
-                self._drop_oldest(len(event.data))
-                return True
-            case Overflow.CONFLATE:
-                return True
-            case _:
-                return self._has_room_for(event)
+    def take(self, run: MessageRun) -> None:
+        """Puts messages behind all that waits; makes room for them, or gives them up."""
+        if self._policy is Overflow.CONFLATE:
+            self._hands.push(run)
+            return
+        while True:
+            count = self._room_for(run)
+            if not count and self._policy is Overflow.DROP_OLDEST:
+                self._drop_oldest(len(run.payloads[0]))
+                count = max(self._room_for(run), 1)
+            if count:
+                self._hands.push(run if count == run.count else run.part(0, count))
+            else:
+                # The first that is refused changes what holds for the others; they change nothing.
+                count = 1 if self._pending is None else run.count
+                self._refuse(run if count == run.count else run.part(0, count))
+            if count == run.count:
+                return
+            run = run.part(count, run.count)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the marker of what was refused is still to come."""
+        return self._pending is not None
 
     def flush(self) -> None:
         """Puts the marker of what was refused behind all that waits, if there is room again."""
@@ -117,12 +142,12 @@ class Shedder:
             self._hands.hold(marker)
             self._feed.push(marker)
 
-    def settled(self, events: Sequence[Event]) -> None:
+    def settled(self, parcels: Sequence[Parcel]) -> None:
         """Forgets events that are no longer there."""
         for known in (self._gaps, self._keys):
             if known:
-                for event in events:
-                    known.pop(event, None)
+                for parcel in parcels:
+                    known.pop(parcel, None)
 
     def forget(self) -> None:
         """Forgets everything: nothing waits any more, and nothing is told of."""
@@ -136,17 +161,18 @@ class Shedder:
         Looks at them again only when there are an eighth more than it left: each look costs as
         much as all of them.
         """
-        waiting = self._waiting
-        if len(waiting) < self._due:
+        if self._feed.waiting < self._due:
             return True
+        waiting = each_event(self._feed.events)
+        self._feed.events = deque(waiting)
         for event in waiting:
             if event.route.is_message and event not in self._keys:
                 self._keys[event] = self._key(event.data)
         gone = superseded((e.route.topic, k) if (k := self._keys.get(e)) else None for e in waiting)
         if any(gone):
-            self._conflate(list(waiting), gone)
-        count = len(self._waiting)
-        size = sum(len(event.data) for event in self._waiting)
+            self._conflate(waiting, gone)
+        count = len(self._feed.events)
+        size = sum(parcel.size for parcel in self._feed.events)
         bounds = self._bounds
         if count * 8 > bounds.max_messages * 7 or size * 8 > bounds.max_bytes * 7:
             self._due = 0
@@ -156,17 +182,12 @@ class Shedder:
 
     # --- inside -------------------------------------------------------------------------------
 
-    @property
-    def _waiting(self) -> deque[Event]:
-        """What waits; its buffer puts in no runs, as each message must be looked at."""
-        return cast("deque[Event]", self._feed.events)
-
     def _conflate(self, waiting: list[Event], gone: list[bool]) -> None:
         """Takes out what is gone, with a marker per session where the first of it stood."""
         gaps: dict[_Stream, Gap] = {}
         likes: dict[_Stream, Event] = {}
         kept: list[Event | _Stream] = []  # a stream: where its marker goes
-        released: list[Event] = []
+        released: list[Parcel] = []
         for event, is_gone in zip(waiting, gone, strict=True):
             earlier = self._gaps.get(event)
             if not is_gone and earlier is None:
@@ -198,39 +219,49 @@ class Shedder:
     def _drop_oldest(self, size: int) -> None:
         """Drops what waits longest, a little more than must go: a marker is made each time."""
         most, largest = self._bounds.max_messages, self._bounds.max_bytes
-        waiting, held = len(self._feed.events), self._hands.size()
-        overdrawn = self._hands.overdrawn()
-        if waiting < most and held + size <= largest and not overdrawn:
-            return
-        few = most - most // 64 - 1
-        little = (held if overdrawn else largest - largest // 64) - size
-        kept: list[Event] = []  # markers of sessions: they stay
-        dropped: list[Event] = []
+        waiting, held = self._feed.waiting, self._hands.size()
+        excess = waiting - (most - most // 64 - 1)
+        little = (held if self._hands.overdrawn() else largest - largest // 64) - size
+        kept: list[Parcel] = []  # markers of sessions: they stay
+        dropped: list[Parcel] = []
         gap: Gap | None = None
-        events = self._waiting
-        while events and (len(events) > few or held > little):
-            event = events.popleft()
-            earlier = self._gaps.get(event)
-            is_marker = earlier is None and not event.route.is_message
-            if gap is not None and (is_marker or _stream_of(event) != _stream_of(dropped[-1])):
+        events = self._feed.events
+        while events and (excess > 0 or held > little):
+            parcel = events.popleft()
+            if isinstance(parcel, MessageRun):
+                few = max(excess, _fewest(parcel, held - little))
+                if few < parcel.count:
+                    events.appendleft(parcel.part(few, parcel.count))
+                    parcel = parcel.part(0, few)
+            excess -= parcel.count
+            earlier = self._gaps.get(parcel)
+            is_marker = earlier is None and not parcel.route.is_message
+            if gap is not None and (is_marker or _stream_of(parcel) != _stream_of(dropped[-1])):
                 kept += self._marked(gap, dropped[-1])
                 gap = None
             if is_marker:
-                kept.append(event)
+                kept.append(parcel)
                 continue
-            dropped.append(event)
-            held -= len(event.data)
-            place = event_place(event)
-            this = earlier or Gap(place, place, 1, self._policy.value)
+            dropped.append(parcel)
+            held -= parcel.size
+            this = earlier or self._gap_of(parcel)
             gap = gap.joined(this) if gap else this
         if gap is not None:
             kept += self._marked(gap, dropped[-1])
         events.extendleft(reversed(kept))
-        markers = sum(event in self._gaps for event in kept)
-        self._lane.lighten(self._feed, len(dropped) - markers)
+        markers = sum(parcel in self._gaps for parcel in kept)
+        self._lane.lighten(self._feed, count_events(dropped) - markers)
         self._give_up(dropped)
 
-    def _marked(self, gap: Gap, like: Event) -> list[Event]:
+    def _gap_of(self, parcel: Parcel) -> Gap:
+        if isinstance(parcel, MessageRun):
+            session, first = parcel.tag, parcel.first
+            last = first + parcel.count - 1
+            return Gap((session, first), (session, last), parcel.count, self._policy.value)
+        place = event_place(parcel)
+        return Gap(place, place, 1, self._policy.value)
+
+    def _marked(self, gap: Gap, like: Parcel) -> list[Event]:
         marker = self._hands.mark(gap, like)
         if marker is None:
             return []
@@ -238,34 +269,40 @@ class Shedder:
         self._gaps[marker] = gap
         return [marker]
 
-    def _give_up(self, events: list[Event]) -> None:
-        self.settled(events)
-        self._hands.release(events)
-        if count := sum(event.route.is_message for event in events):
+    def _give_up(self, parcels: list[Parcel]) -> None:
+        self.settled(parcels)
+        self._hands.release(parcels)
+        if count := sum(parcel.count for parcel in parcels if parcel.route.is_message):
             self._hands.dropped(count)
 
-    def _has_room_for(self, event: Event) -> bool:
+    def _room_for(self, run: MessageRun) -> int:
+        """Returns how many messages of a run, from its front, there is room for."""
         if self._pending is not None:
-            if self._is_eighth_free():
-                self.close()
-                return True
-        elif (
-            self._feed.load < self._bounds.max_messages
-            and self._hands.size() + len(event.data) <= self._bounds.max_bytes
-            and not self._hands.overdrawn()
-        ):
-            return True
-        place = event_place(event)
-        gap = Gap(place, place, 1, self._policy.value)
+            if not self._is_eighth_free():
+                return 0
+            self.close()
+            return 1  # it has a place, whatever the marker has taken
+        feed = self._feed
+        load = feed.waiting if self._policy is Overflow.DROP_OLDEST else feed.load
+        places = self._bounds.max_messages - load
+        room = self._bounds.max_bytes - self._hands.size()
+        if self._hands.overdrawn() or places <= 0:
+            return 0
+        if run.size <= room:
+            return min(places, run.count)
+        ends = takewhile(lambda end: end <= room, accumulate(map(len, run.payloads)))
+        return min(places, sum(1 for _ in ends))
+
+    def _refuse(self, run: MessageRun) -> None:
+        gap = self._gap_of(run)
         if self._pending is not None:
             before, like = self._pending
-            if _stream_of(like) == _stream_of(event):
+            if _stream_of(like) == _stream_of(run):
                 gap = before.joined(gap)
             else:
                 self.close()
-        self._pending = gap, event
-        self._hands.dropped(1)
-        return False
+        self._pending = gap, run
+        self._hands.dropped(run.count)
 
     def _is_eighth_free(self) -> bool:
         most, largest = self._bounds.max_messages, self._bounds.max_bytes
@@ -274,3 +311,12 @@ class Shedder:
             and self._hands.size() * 8 <= largest * 7
             and not self._hands.overdrawn()
         )
+
+
+def _fewest(run: MessageRun, size: int) -> int:
+    """Returns how many messages from the front have at least so many bytes, or else all."""
+    if size <= 0:
+        return 0
+    if size >= run.size:
+        return run.count
+    return 1 + sum(1 for _ in takewhile(lambda end: end < size, accumulate(map(len, run.payloads))))

@@ -19,13 +19,12 @@ from websocketmanager.domain.envelope import (
     Route,
     StreamIdentity,
     count_events,
-    each_event,
     event_time,
     json_bytes,
     marker_event,
     marker_route,
-    message_event,
     message_route,
+    message_run,
 )
 from websocketmanager.domain.failure import Failure, FailureKind, SocketFailed
 from websocketmanager.domain.frames import Kind
@@ -37,7 +36,7 @@ from websocketmanager.domain.model import (
     Topic,
 )
 from websocketmanager.domain.options import Overflow
-from websocketmanager.domain.overflow import GAP, Gap, LogEntry, key_reader
+from websocketmanager.domain.overflow import GAP, Gap, LogRun, key_reader
 from websocketmanager.ports import Clock, Refusal
 from websocketmanager.service.budget import Budget
 from websocketmanager.service.continuity import Continuity, Mark
@@ -113,7 +112,6 @@ class Pump:
         "_routes",
         "_shedder",
         "_spool",
-        "_takes_runs",
         "_waiting",
         "degraded",
         "last_kind",
@@ -178,8 +176,6 @@ class Pump:
             )
         self._spool = make_spool(self._spool_hands()) if make_spool else None
         self._never_full = overflow in {Overflow.DROP_OLDEST, Overflow.DROP_NEWEST}
-        #: Whether messages need not be looked at one by one.
-        self._takes_runs = format is Format.RAW and self._shedder is None and self._spool is None
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -245,84 +241,100 @@ class Pump:
 
     def accept(self, message: Message, at: float) -> None:
         """Takes one message; never blocks. `full` says afterwards whether the reader must wait."""
-        self._meter.count(1, len(message.data), at)
-        self.last_kind = message.kind
-        self.sequence += 1
-        topic = self.topic
-        if self.taps.open and self._identity is not None:
-            self.taps.take(message, self._identity, self.sequence, at, topic)
-        if topic is None:
-            self._meter.unrouted += 1
-            return
-        if self._abandoned:
-            self._meter.dropped += 1
-            return
-        if topic == self._rejection.topic and not self._is_worth_trying():
-            self._meter.dropped += 1
-            self._rejection.dropped += 1
-            return
-        assert self._identity is not None  # noqa: S101 - open_session comes first
-        route = self._routes.get(topic)
-        if route is None:
-            route = self._routes[topic] = message_route(self._identity, topic)
-        event = message_event(
-            route,
-            self._identity,
-            message,
-            sequence=self.sequence,
-            received_at=at,
-            format=self._format,
-        )
-        if self._spool is not None:
-            self._spool.take(event, self._entry(topic, at, message.kind, "", message.data))
-        elif self._shedder is None or self._shedder.admits(event):
-            self._push(event)
+        self.accept_run(message.kind, [message.data], at)
 
     def accept_run(self, kind: Kind, payloads: list[bytes], at: float) -> int:
         """Takes messages of one kind until the reader must wait.
 
-        As `accept` for each, in one go: what can be done once is not done for every message.
+        As one by one, but what can be done once is not done for every message.
 
         Returns:
             How many it took from the front: one at least.
         """
+        taken = self._accept_some(kind, payloads, at)
+        while taken < len(payloads) and not self.full:
+            taken += self._accept_some(kind, payloads[taken:], at)
+        return taken
+
+    def _accept_some(self, kind: Kind, payloads: list[bytes], at: float) -> int:
+        """Takes messages from the front with which the same is done; returns how many."""
         topic, identity = self.topic, self._identity
-        if (
-            not self._takes_runs
-            or self.taps.open
-            or topic is None
-            or identity is None
-            or self._abandoned
-            or topic == self._rejection.topic
-        ):
-            return self._accept_each(kind, payloads, at)
+        if topic is None or self._abandoned:
+            payloads = payloads[:1] if self.full else payloads
+            if topic is None:
+                self._meter.unrouted += len(payloads)
+            else:
+                self._meter.dropped += len(payloads)
+            return self._count_received(kind, payloads, at)
+        if topic == self._rejection.topic:
+            is_tried = self._is_worth_trying()
+            payloads = payloads[:1] if is_tried or self.full else payloads
+            if not is_tried:
+                self._meter.dropped += len(payloads)
+                self._rejection.dropped += len(payloads)
+                return self._count_received(kind, payloads, at)
+        assert identity is not None  # noqa: S101 - open_session comes first
         route = self._routes.get(topic)
         if route is None:
             route = self._routes[topic] = message_route(identity, topic)
-        room = max(self._max_messages - self._feed.load, 1)
-        if len(payloads) > room:
-            payloads = payloads[:room]
-        size = sum(map(len, payloads))
-        if size > self._max_bytes - self._bytes:
-            # The last one may go beyond.
-            room = self._max_bytes - self._bytes
-            ends = takewhile(lambda end: end < room, accumulate(map(len, payloads)))
-            payloads = payloads[: 1 + sum(1 for _ in ends)]
-            size = sum(map(len, payloads))
+        run = message_run(route, identity, kind, payloads, self.sequence + 1, at, self._format)
+        if (
+            self._spool is not None
+            or self._shedder is not None
+            or run.count > self._max_messages - self._feed.load
+            or run.size >= self._max_bytes - self._bytes
+        ):
+            room = self._fitting(run.payloads, run.size)
+            if room < run.count:
+                run, payloads = run.part(0, room), payloads[:room]
+        self._count_received(kind, payloads, at, run.size if run.payloads is payloads else None)
+        if self._spool is not None:
+            self._spool.take(run, self._entries(run.first, topic, at, kind, "", payloads))
+        elif self._shedder is not None:
+            self._shedder.take(run)
+        else:
+            self._push(run)
+        return run.count
+
+    def _count_received(
+        self, kind: Kind, payloads: list[bytes], at: float, size: int | None = None
+    ) -> int:
+        """Numbers and counts messages, and shows them to who looks on; returns how many."""
         count = len(payloads)
-        run = MessageRun(route, payloads, kind.value, identity.session, self.sequence + 1, at, size)
-        self.sequence += count
-        self._meter.count(count, size, at)
+        self._meter.count(count, sum(map(len, payloads)) if size is None else size, at)
         self.last_kind = kind
-        self._push(run)
+        if self.taps.open and self._identity is not None:
+            self.taps.take(kind, payloads, self._identity, self.sequence + 1, at, self.topic)
+        self.sequence += count
         return count
 
-    def _accept_each(self, kind: Kind, payloads: Sequence[bytes], at: float) -> int:
-        for count, data in enumerate(payloads, 1):
-            self.accept(Message(kind, data), at)
-            if self.full:
-                return count
-        return len(payloads)
+    def fitting(self, payloads: Sequence[bytes]) -> int:
+        """Returns how many messages may come until the reader must wait: one at least."""
+        return self._fitting(payloads, sum(map(len, payloads)))
+
+    def _fitting(self, payloads: Sequence[bytes], size: int) -> int:
+        count = len(payloads)
+        if self._spool is not None:
+            return self._spool.fitting(payloads, size, self.topic or "")
+        if self._never_full:
+            return count
+        if self.full:
+            return 1
+        if self._overflow is Overflow.CLOSE and self._shedder is not None and self._shedder.owes:
+            return 1  # the marker of what was refused may take the place of what comes
+        return max(self._room_for(payloads, size), 1)
+
+    def _room_for(self, payloads: Sequence[bytes], size: int) -> int:
+        """Returns how many messages there are until the buffer is at its bounds."""
+        count = min(len(payloads), self._max_messages - self._feed.load)
+        room = self._max_bytes - self._bytes
+        if size < room or count <= 0:
+            return max(count, 0)
+        if room <= 0:
+            return 0
+        # The last one may go beyond.
+        ends = takewhile(lambda end: end < room, accumulate(map(len, payloads)))
+        return min(count, 1 + sum(1 for _ in ends))
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -460,10 +472,10 @@ class Pump:
     def _release(self, parcels: Sequence[Parcel]) -> None:
         self._count_out(parcels)
         if self._spool is not None:
-            self._spool.settled(each_event(parcels))
+            self._spool.settled(parcels)
             return
         if self._shedder is not None:
-            self._shedder.settled(each_event(parcels))
+            self._shedder.settled(parcels)
             self._shedder.flush()
         # Half empty: waking the reader for each freed place would make it stutter.
         if self._is_half_empty():
@@ -494,11 +506,11 @@ class Pump:
         # The one that tries is chosen when it leaves the log.
         return self._rejection.is_worth_trying(now)
 
-    def _rejects(self, topic: Topic) -> bool:
-        """Whether a message that leaves the log is refused before it is tried."""
-        if topic != self._rejection.topic:
-            return False
-        return not self._rejection.may_try(self._clock.monotonic())
+    def _wanted(self, parcel: Parcel) -> int:
+        """Returns how many events that leave the log are not refused before they are tried."""
+        if parcel.route.topic != self._rejection.topic:
+            return parcel.count
+        return int(self._rejection.may_try(self._clock.monotonic()))
 
     def _publish_marks(self, marks: Sequence[Mark], at: float) -> None:
         for mark in marks:
@@ -518,7 +530,8 @@ class Pump:
             facts=facts,
         )
         if self._spool is not None:
-            entry = self._entry(self.topic, at, Kind.TEXT, marker, json_bytes(facts))
+            facts_alone = [json_bytes(facts)]
+            entry = self._entries(self.sequence, self.topic, at, Kind.TEXT, marker, facts_alone)
             self._spool.take(event, entry)
             return
         if self._shedder is not None:
@@ -530,6 +543,7 @@ class Pump:
     def _shedding_hands(self) -> Hands:
         return Hands(
             mark=self._gap_event,
+            push=self._push,
             hold=self._count_in,
             release=self._count_out,
             dropped=self._give_up,
@@ -546,7 +560,7 @@ class Pump:
         self._given_up += count
         self._degrade(*_SHEDDING[self._overflow], count)
 
-    def _gap_event(self, gap: Gap, like: Event) -> Event | None:
+    def _gap_event(self, gap: Gap, like: Parcel) -> Event | None:
         if not self._markers or self._identity is None:
             return None
         session, sequence = gap.last
@@ -564,17 +578,19 @@ class Pump:
 
     # --- the log on disk ----------------------------------------------------------------------
 
-    def _entry(self, topic: Topic, at: float, kind: Kind, marker: str, data: bytes) -> LogEntry:
+    def _entries(  # noqa: PLR0917 - as LogRun
+        self, first: int, topic: Topic, at: float, kind: Kind, marker: str, data: Sequence[bytes]
+    ) -> LogRun:
         assert self._identity is not None  # noqa: S101 - open_session comes first
         epoch = self._identity.owner_epoch
-        return LogEntry(self._identity.session, self.sequence, at, epoch, topic, kind, marker, data)
+        return LogRun(self._identity.session, first, at, epoch, topic, kind, marker, data)
 
     def _spool_hands(self) -> SpoolHands:
         return SpoolHands(
             push=self._push,
             drop=self._drop_rejected,
-            rejects=self._rejects,
-            has_room=lambda: not (self._is_at_bounds() or self._budget.overdrawn),
+            wanted=self._wanted,
+            room=self._room_of,
             is_low=lambda: (
                 self._is_half_empty() and (not self._feed.load or not self._budget.overdrawn)
             ),
@@ -588,10 +604,17 @@ class Pump:
             now=self._clock.now,
         )
 
-    def _drop_rejected(self, event: Event) -> None:
-        count = _messages([event])
+    def _room_of(self, parcel: Parcel) -> int:
+        """Returns how many events of a parcel the feed may take."""
+        if self._budget.overdrawn:
+            return 0
+        payloads = parcel.payloads if isinstance(parcel, MessageRun) else (b"",)
+        return self._room_for(payloads, parcel.size)
+
+    def _drop_rejected(self, parcel: Parcel) -> None:
+        count = _messages([parcel])
         self._meter.dropped += count
-        if event.route.topic == self._rejection.topic:
+        if parcel.route.topic == self._rejection.topic:
             self._rejection.dropped += count
 
     def _reserve(self, size: int) -> None:

@@ -11,22 +11,24 @@ import json
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 
 from websocketmanager.domain.envelope import (
-    Event,
+    Parcel,
     Route,
     StreamIdentity,
+    divided,
     marker_event,
     marker_route,
-    message_event,
     message_route,
+    message_run,
 )
-from websocketmanager.domain.model import Format, Message, Topic
+from websocketmanager.domain.model import Format, Topic
 from websocketmanager.domain.options import Overflow
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogEntry, LogRun, entry_bytes, runs_of_entries
 from websocketmanager.ports import LogExtent, MessageLog, Trim
 from websocketmanager.service.overflow import Bounds
-from websocketmanager.service.unlogged import Unlogged
+from websocketmanager.service.underway import Underway
 
 #: What one read brings at most.
 _READ_ENTRIES = 1024
@@ -98,10 +100,10 @@ class SpoolHands:
     """What the buffer does for its spool.
 
     Attributes:
-        push: appends an event to the feed.
-        drop: told an event that is given up instead: the API refuses its topic.
-        rejects: whether it does.
-        has_room: whether the feed may take one more.
+        push: appends events to the feed.
+        drop: told events that are given up instead: the API refuses their topic.
+        wanted: how many events of a parcel, from its front, it does not refuse.
+        room: how many events of a parcel, from its front, the feed may take.
         is_low: whether the feed should be filled up.
         load: events of the feed, those in flight included, and their bytes.
         stalled: whether the API is away.
@@ -112,10 +114,10 @@ class SpoolHands:
         now: Unix seconds.
     """
 
-    push: Callable[[Event], None]
-    drop: Callable[[Event], None]
-    rejects: Callable[[Topic], bool]
-    has_room: Callable[[], bool]
+    push: Callable[[Parcel], None]
+    drop: Callable[[Parcel], None]
+    wanted: Callable[[Parcel], int]
+    room: Callable[[Parcel], int]
     is_low: Callable[[], bool]
     load: Callable[[], tuple[int, int]]
     stalled: Callable[[], bool]
@@ -168,11 +170,8 @@ class Spool:
         self._bounds = bounds
         self._hands = hands
         self._routes: dict[tuple[int, int, Topic, str], tuple[Route, StreamIdentity]] = {}
-        self._unstored: deque[tuple[Event, int]] = deque()
-        self._unstored_bytes = 0
-        self._outstanding: deque[tuple[Event, int, int]] = deque()
-        self._logged: set[Event] = set()
-        self._unlogged = Unlogged()
+        self._unstored: deque[tuple[Parcel, LogRun]] = deque()
+        self._underway = Underway()
         self._behind = True  # until it is known that nothing is there
         self._cursor = 0
         self._reading = False
@@ -180,6 +179,8 @@ class Spool:
         self._keeping = False
         self._closed = False
         self.failing = False
+        self.unstored = 0
+        self.unstored_bytes = 0
         self.spilled = 0
         self.spilled_bytes = 0
         disk.join(self)
@@ -187,31 +188,49 @@ class Spool:
 
     # --- messages -----------------------------------------------------------------------------
 
-    def take(self, event: Event, entry: LogEntry) -> None:
-        """Takes a message or marker, the event and what the log needs of it."""
+    def fitting(self, payloads: Sequence[bytes], size: int, topic: str) -> int:
+        """Returns how many messages may come until the reader must wait: one at least.
+
+        Args:
+            payloads: that are here.
+            size: bytes of them.
+            topic: where they go.
+        """
+        count, held = self._load()
+        beside, room = entry_bytes(topic), self._bounds.max_bytes - held
+        most = min(len(payloads), max(self._bounds.max_messages - count, 1))
+        if size + len(payloads) * beside < room:
+            return most
+        ends = takewhile(lambda end: end < room, accumulate(len(one) + beside for one in payloads))
+        return min(most, 1 + sum(1 for _ in ends))
+
+    def take(self, parcel: Parcel, entries: LogRun) -> None:
+        """Takes messages or a marker, the events and what the log needs of them."""
         if self._closed:
-            self._hands.drop(event)
+            self._hands.drop(parcel)
             return
         is_direct = not (self._durable or self._behind or self._unstored or self._keeping)
-        if is_direct and self._hands.has_room() and not self._hands.stalled():
-            self._unlogged.take(event, entry, self._cursor)
-            self._hands.push(event)
-            return
-        size = entry.size
-        self._unstored.append((event, size))
-        self._unstored_bytes += size
+        if is_direct and not self._hands.stalled() and (room := self._hands.room(parcel)):
+            count = parcel.count
+            (parcel, *rest), entries, later = _divided(parcel, entries, room)
+            self._underway.take(parcel, entries, self._cursor)
+            self._hands.push(parcel)
+            if room >= count:
+                return
+            (parcel,), entries = rest, later
+        size = entries.size
+        self._unstored.append((parcel, entries))
+        self.unstored += parcel.count
+        self.unstored_bytes += size
         self._hands.reserve(size)
-        self._log.append(self._stream, entry, room=self._unlogged.close())
+        self._log.append(self._stream, entries, room=self._underway.close())
         self._disk.take(size)
         self._hands.changed()
 
-    def settled(self, events: Sequence[Event]) -> None:
-        """Lets go of events that the API has accepted or refused for good."""
-        self._unlogged.settle(events)
-        if self._logged:
-            self._logged.difference_update(events)
-        if self._outstanding:
-            self._advance()
+    def settled(self, parcels: Sequence[Parcel]) -> None:
+        """Lets go of events, in order, that the API has accepted or refused for good."""
+        self._underway.settle(parcels)
+        self._advance()
         self._pull()
         self._hands.changed()
 
@@ -223,7 +242,7 @@ class Spool:
         if self._closed or self._keeping:
             return
         self._keeping = True
-        for after, entries in self._unlogged.rest():
+        for after, entries in self._underway.rest():
             self._log.insert(self._stream, after, entries)
 
     def remove(self) -> int:
@@ -233,34 +252,20 @@ class Spool:
         self._closed = True
         self._log.remove(self._stream)
         self._disk.leave(self)
-        self._disk.give(
-            self._unstored_bytes + self.spilled_bytes + sum(s for _, _, s in self._outstanding)
-        )
-        self._hands.reserve(-self._unstored_bytes)
+        self._disk.give(self.unstored_bytes + self.spilled_bytes + self._underway.size)
+        self._hands.reserve(-self.unstored_bytes)
         count = self.unstored + self.spilled
         self._unstored.clear()
-        self._outstanding.clear()
-        self._logged.clear()
-        self._unlogged.clear()
-        self._unstored_bytes = self.spilled = self.spilled_bytes = 0
+        self._underway.clear()
+        self.unstored = self.unstored_bytes = self.spilled = self.spilled_bytes = 0
         return count
 
     # --- what it holds ------------------------------------------------------------------------
 
     @property
-    def unstored(self) -> int:
-        """Entries that wait for the disk."""
-        return len(self._unstored)
-
-    @property
-    def unstored_bytes(self) -> int:
-        """Bytes of them."""
-        return self._unstored_bytes
-
-    @property
     def logged(self) -> int:
         """Events of the feed that the disk has, too."""
-        return len(self._logged)
+        return self._underway.stored
 
     @property
     def behind(self) -> bool:
@@ -282,7 +287,7 @@ class Spool:
         return half and not self.crowded
 
     def _load(self) -> tuple[int, int]:
-        count, size = self.unstored, self._unstored_bytes
+        count, size = self.unstored, self.unstored_bytes
         if self._blocking:
             events, data = self._hands.load()
             count, size = count + events + self.spilled, size + data + self.spilled_bytes
@@ -329,37 +334,41 @@ class Spool:
         if self.failing:
             self.failing = False
             self._hands.restore()
-        freed = 0
-        for position in positions:
-            event, size = self._unstored.popleft()
-            freed += size
-            if self._behind or not self._hands.has_room():
+        done = freed = 0
+        while done < len(positions):
+            parcel, entries = self._unstored.popleft()
+            freed += entries.size
+            room = 0 if self._behind else self._hands.room(parcel)
+            if room:
+                (front, *_), mine, entries = _divided(parcel, entries, room)
+                self._deliver(front, mine, positions[done])
+            if entries.count:
                 self._behind = True
-                self.spilled += 1
-                self.spilled_bytes += size
-            else:
-                self._deliver(event, position, size)
-        self._unstored_bytes -= freed
+                self.spilled += entries.count
+                self.spilled_bytes += entries.size
+            done += parcel.count
+        self.unstored -= done
+        self.unstored_bytes -= freed
         self._hands.reserve(-freed)
         self._advance()
         self._pull()
         self._hands.changed()
 
-    def inserted(self, entries: Sequence[LogEntry]) -> None:
+    def inserted(self, entries: Sequence[LogEntry]) -> None:  # noqa: ARG002 - those of one section
         """Counts what the disk has now as not lost."""
-        self._logged.update(self._unlogged.events_of(entries))
-        self._hands.changed()
+        if not self._closed:
+            self._underway.inserted()
+            self._hands.changed()
 
     def fetched(self, entries: Sequence[tuple[int, LogEntry]], *, complete: bool) -> None:
         """Lets go on what was read."""
         self._reading = False
         if self._closed:
             return
-        for position, entry in entries:
-            self.spilled -= 1
-            self.spilled_bytes -= entry.size
-            stray = self._is_stray(entry)
-            self._deliver(self._restored(entry), position, entry.size, stray=stray)
+        for position, run in runs_of_entries(entries):
+            self.spilled -= run.count
+            self.spilled_bytes -= run.size
+            self._deliver(self._restored(run), run, position, stray=self._is_stray(run))
         self._behind = not complete
         self._advance()
         self._disk.look()
@@ -389,16 +398,23 @@ class Spool:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _deliver(self, event: Event, position: int, size: int, *, stray: bool = False) -> None:
-        self._cursor = position
-        self._outstanding.append((event, position, size))
-        if stray or self._hands.rejects(event.route.topic):
-            self._hands.drop(event)
-            return
-        self._logged.add(event)
-        self._hands.push(event)
+    def _deliver(
+        self, parcel: Parcel, entries: LogRun, position: int, *, stray: bool = False
+    ) -> None:
+        """Lets entries go on that are in the log, from a position on."""
+        self._cursor = position + entries.count - 1
+        wanted = 0 if stray else self._hands.wanted(parcel)
+        if wanted:
+            (front, *rest), mine, entries = _divided(parcel, entries, wanted)
+            self._underway.take_stored(front, mine, position)
+            self._hands.push(front)
+            if not rest:
+                return
+            (parcel,) = rest
+        self._underway.take_dropped(parcel, entries, position + wanted)
+        self._hands.drop(parcel)
 
-    def _is_stray(self, entry: LogEntry) -> bool:
+    def _is_stray(self, entry: LogRun) -> bool:
         """Whether its id may be another message's by now.
 
         A log that could not be opened at first may hold a session of an earlier process that the
@@ -409,10 +425,7 @@ class Spool:
 
     def _advance(self) -> None:
         """Acknowledges up to the first event that is still wanted."""
-        position = freed = 0
-        while self._outstanding and self._outstanding[0][0] not in self._logged:
-            _, position, size = self._outstanding.popleft()
-            freed += size
+        position, freed = self._underway.advance()
         if position:
             self._log.acknowledge(self._stream, position)
             self._disk.give(freed)
@@ -432,8 +445,8 @@ class Spool:
             max_bytes=min(_READ_BYTES, self._bounds.max_bytes),
         )
 
-    def _restored(self, entry: LogEntry) -> Event:
-        """Returns the event of an entry: the same id, time, place and bytes as ever."""
+    def _restored(self, entry: LogRun) -> Parcel:
+        """Returns the events of entries: the same ids, times, places and bytes as ever."""
         key = entry.session, entry.owner_epoch, entry.topic, entry.marker
         if key not in self._routes:
             identity = replace(self._identity, session=entry.session, owner_epoch=entry.owner_epoch)
@@ -449,15 +462,28 @@ class Spool:
                 route,
                 identity,
                 marker=entry.marker,
-                sequence=entry.sequence,
+                sequence=entry.first,
                 at=entry.at,
-                facts=json.loads(entry.data),
+                facts=json.loads(entry.payloads[0]),
             )
-        return message_event(
+        return message_run(
             route,
             identity,
-            Message(entry.kind, entry.data),
-            sequence=entry.sequence,
-            received_at=entry.at,
-            format=self._format,
+            entry.kind,
+            entry.payloads,
+            entry.first,
+            entry.at,
+            self._format,
         )
+
+
+def _divided(parcel: Parcel, entries: LogRun, count: int) -> tuple[list[Parcel], LogRun, LogRun]:
+    """Divides events, and what the log needs of them, behind so many.
+
+    Returns:
+        One parcel or two; the entries of the first; those of the second, which may be none.
+    """
+    if count >= parcel.count:
+        return [parcel], entries, entries.part(parcel.count, parcel.count)
+    front, rest = divided([parcel], count)
+    return front + rest, entries.part(0, count), entries.part(count, parcel.count)

@@ -6,8 +6,11 @@ is slow misses the oldest, and how many is told with the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from websocketmanager.domain.envelope import StreamIdentity
-from websocketmanager.domain.model import Message, TailedMessage, Topic
+from websocketmanager.domain.frames import Kind
+from websocketmanager.domain.model import TailedMessage, Topic
 from websocketmanager.errors import LimitReached
 from websocketmanager.ports import Clock
 from websocketmanager.service.mailbox import Mailbox
@@ -24,7 +27,7 @@ _PAUSE_SECONDS = 0.05
 
 
 #: What is kept of a message until it is read: the rest is made for the reader alone.
-_Kept = tuple[Message, StreamIdentity, int, float, Topic | None]
+_Kept = tuple[bytes, int, Kind, StreamIdentity, float, Topic | None]
 
 
 class Tap:
@@ -39,23 +42,28 @@ class Tap:
         self._burst = 0
         self._burst_bytes = 0
 
-    def take(
+    def take(  # noqa: PLR0917 - as MessageRun
         self,
-        message: Message,
+        kind: Kind,
+        payloads: Sequence[bytes],
         identity: StreamIdentity,
-        sequence: int,
+        first: int,
         at: float,
         topic: Topic | None,
     ) -> None:
-        """Takes one message; never blocks."""
-        data = message.data
+        """Takes messages that came together; never blocks."""
+        self._box.extend(
+            [
+                (data, sequence, kind, identity, at, topic)
+                for sequence, data in enumerate(payloads, first)
+            ]
+        )
         waiting = self._box.waiting
-        size = self._bytes + len(data)
-        while waiting and (len(waiting) >= MAX_WAITING or size > MAX_WAITING_BYTES):
-            size -= len(waiting.popleft()[0].data)
+        size = self._bytes + sum(map(len, payloads))
+        while len(waiting) > MAX_WAITING or (size > MAX_WAITING_BYTES and len(waiting) > 1):
+            size -= len(waiting.popleft()[0])
             self._skipped += 1
         self._bytes = size
-        self._box.push((message, identity, sequence, at, topic))
 
     def finish(self, error: Exception | None) -> None:
         """Ends the stream behind what waits."""
@@ -72,16 +80,16 @@ class Tap:
         if self._burst >= BURST_MESSAGES or self._burst_bytes >= _BURST_BYTES:
             self._burst = self._burst_bytes = 0
             await self._clock.sleep(_PAUSE_SECONDS)
-        message, identity, sequence, at, topic = await anext(self._box)
-        size = len(message.data)
-        data = message.data[: self._max_message_bytes or None]
+        whole, sequence, kind, identity, at, topic = await anext(self._box)
+        size = len(whole)
+        data = whole[: self._max_message_bytes or None]
         self._bytes -= size
         self._burst += 1
         self._burst_bytes += len(data)
         skipped, self._skipped = self._skipped, 0
         return TailedMessage(
             id=f"{identity.id_prefix}{sequence}",
-            kind=message.kind,
+            kind=kind,
             data=data,
             size=size,
             at=at,
@@ -113,17 +121,18 @@ class Taps:
         self.open = (*self.open, tap)
         return tap
 
-    def take(
+    def take(  # noqa: PLR0917 - as MessageRun
         self,
-        message: Message,
+        kind: Kind,
+        payloads: Sequence[bytes],
         identity: StreamIdentity,
-        sequence: int,
+        first: int,
         at: float,
         topic: Topic | None,
     ) -> None:
-        """Shows one message to all."""
+        """Shows messages that came together to all; they are numbered from `first`."""
         for tap in self.open:
-            tap.take(message, identity, sequence, at, topic)
+            tap.take(kind, payloads, identity, first, at, topic)
 
     def end(self, error: Exception | None) -> None:
         """Ends all streams."""

@@ -32,10 +32,10 @@ from websocketmanager.adapters.message_log.requests import (
 from websocketmanager.adapters.message_log.schema import prepare
 from websocketmanager.adapters.message_log.transaction import Answer, StreamState, Transaction
 from websocketmanager.domain.facts import MessageLogFailing, MessageLogWorking
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogEntry, LogRun
 from websocketmanager.ports import Journal, LogExtent, LogListener
 
-#: Requests that share one commit at most.
+#: Entries and other requests that share one commit at most, but for what came together.
 _MAX_GROUP: Final = 4096
 #: Between two commits; one that follows an idle moment is made at once. Without a pause the disk
 #: gets thousands of syncs a second, and answers some of them late: in 15 ms instead of 0.2.
@@ -107,9 +107,9 @@ class SqliteMessageLog:
         self._listeners[stream] = listener
         self._requests.put(Open(stream, listener))
 
-    def append(self, stream: str, entry: LogEntry, *, room: int = 0) -> None:
-        """Appends an entry; answered by `stored`, many at a time."""
-        self._requests.put(Append(stream, entry, room))
+    def append(self, stream: str, entries: LogRun, *, room: int = 0) -> None:
+        """Appends entries; answered by `stored`, many at a time."""
+        self._requests.put(Append(stream, entries, room))
 
     def insert(self, stream: str, after: int, entries: Sequence[LogEntry]) -> None:
         """Puts entries where an append has left room; answered by `inserted`."""
@@ -173,9 +173,11 @@ class SqliteMessageLog:
         """Waits for work; returns all there is, or None at the end."""
         request = self._requests.get()
         group: list[Request] = []
+        size = 0
         while request is not None:
             group.append(request)
-            if len(group) >= _MAX_GROUP:
+            size += request.entries.count if isinstance(request, Append) else 1
+            if size >= _MAX_GROUP:
                 return group
             try:
                 request = self._requests.get_nowait()

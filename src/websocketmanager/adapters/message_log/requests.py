@@ -1,6 +1,6 @@
 """What the event loop asks of the thread that owns the log, in the order of the calls.
 
-Tuples, since one is made for every message.
+Tuples, since one is made for whatever arrives together.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogEntry, LogRun
 from websocketmanager.ports import LogListener
 
 
@@ -20,10 +20,10 @@ class Open(NamedTuple):
 
 
 class Append(NamedTuple):
-    """An entry is to be appended."""
+    """Entries are to be appended."""
 
     stream: str
-    entry: LogEntry
+    entries: LogRun
     room: int
 
 

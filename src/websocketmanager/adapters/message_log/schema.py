@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from websocketmanager.domain.frames import Kind
 from websocketmanager.domain.model import Topic
-from websocketmanager.domain.overflow import LogEntry
+from websocketmanager.domain.overflow import LogEntry, LogRun, entry_bytes
 
 _SCHEMA_VERSION: Final = 1
 #: Of a row in `entries`, behind stream, position and size.
@@ -75,6 +75,29 @@ def row_of(entry: LogEntry) -> Row:
         entry.marker,
         entry.data,
     )
+
+
+def rows_of(run: LogRun, stream: int, first: int) -> list[tuple[object, ...]]:
+    """Returns entries as they are stored: stream, position from `first` on, size, and the rest."""
+    beside, session, at, epoch = entry_bytes(run.topic), run.session, run.at, run.owner_epoch
+    topic, kind, marker = run.topic, run.kind.value, run.marker
+    number = run.first - first
+    return [
+        (
+            stream,
+            position,
+            len(data) + beside,
+            session,
+            position + number,
+            at,
+            epoch,
+            topic,
+            kind,
+            marker,
+            data,
+        )
+        for position, data in enumerate(run.payloads, first)
+    ]
 
 
 def entry_of(row: Sequence[Any]) -> LogEntry:

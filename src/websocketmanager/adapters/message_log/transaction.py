@@ -19,7 +19,7 @@ from websocketmanager.adapters.message_log.requests import (
     Request,
     TrimRequest,
 )
-from websocketmanager.adapters.message_log.schema import COLUMNS, entry_of, row_of
+from websocketmanager.adapters.message_log.schema import COLUMNS, entry_of, row_of, rows_of
 from websocketmanager.domain.overflow import LogEntry, gap_of_entries
 from websocketmanager.ports import LogExtent, LogListener, Trim
 
@@ -105,10 +105,10 @@ class Transaction:
         stream = self._stream(request.stream)
         if stream is None:
             return  # removed meanwhile
-        stream.last += request.room + 1
-        entry = request.entry
-        self._rows.append((stream.number, stream.last, entry.size, *row_of(entry)))
-        self._stored.setdefault(request.stream, []).append(stream.last)
+        entries, first = request.entries, stream.last + request.room + 1
+        stream.last = first + entries.count - 1
+        self._rows += rows_of(entries, stream.number, first)
+        self._stored.setdefault(request.stream, []).extend(range(first, stream.last + 1))
 
     def _insert_between(self, request: Insert) -> None:
         stream = self._stream(request.stream)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -173,8 +173,8 @@ class Session:
             full=self._is_full,
             failed=self._fail,
         )
-        # Nothing of the plan looks at messages: what changes of it, the subscriptions, says so.
-        self._plain = not (plan.refusals or plan.notices or plan.data or plan.answers_heartbeat)
+        # All messages are for the topic: what changes of the plan, the subscriptions, says so.
+        self._plain = not (plan.refusals or plan.notices or plan.answers_heartbeat)
         self._opened = False
         self._numbered = False
         # What came during the dialogue, until it is taken.
@@ -388,15 +388,19 @@ class Session:
 
     def take(self, kind: Kind, payloads: list[bytes]) -> int:
         """Takes messages; returns how many (`ports.Receiver`)."""
-        if self._is_all_data:
-            clock = self._tools.clock
-            count = self._ears.pump.accept_run(kind, payloads, clock.now())
-            self._vigil.hear_many()
+        if self._must_take_each:
+            for count, data in enumerate(payloads, 1):
+                self._take(Message(kind, data))
+                if self.full:
+                    return count
+            return len(payloads)
+        pump = self._ears.pump
+        if self._plain and not self._ears.replies.waiting:
+            count = pump.accept_run(kind, payloads, self._tools.clock.now())
+            self._hear(kind, payloads[:count] if count < len(payloads) else payloads)
             return count
-        for count, data in enumerate(payloads, 1):
-            self._take(Message(kind, data))
-            if self.full:
-                return count
+        payloads = payloads[: pump.fitting(payloads)]
+        self._sift(kind, payloads)
         return len(payloads)
 
     def _ending(self, failure: Failure) -> Failure:
@@ -434,16 +438,51 @@ class Session:
         self._vigil.note_room()
 
     @property
-    def _is_all_data(self) -> bool:
-        """Whether no message can now be for anybody but the topic, so that none is looked at."""
+    def _must_take_each(self) -> bool:
+        """Whether a message may change what becomes of the next one, or is held."""
         return (
-            self._numbered
-            and self._plain
-            and not self._subscriptions.waiting
-            and not self._ears.replies.waiting
-            and self._noted is None
-            and self._compared is None
+            not self._numbered
+            or self._subscriptions.waiting
+            or self._noted is not None
+            or self._compared is not None
         )
+
+    def _hear(self, kind: Kind, payloads: Sequence[bytes]) -> None:
+        """Messages for the topic are signs of life, and of data if one of them is."""
+        data = self.plan.data
+        # Of a session that has its number, silence alone is what data is looked for.
+        if (
+            data is None
+            or not self.plan.silence.wanted
+            or any(data.matches(Message(kind, one)) for one in payloads)
+        ):
+            self._vigil.hear_many()
+        else:
+            self._vigil.hear()
+
+    def _sift(self, kind: Kind, payloads: Sequence[bytes]) -> None:
+        """Gives messages to whoever they are for, those for the topic together."""
+        plan, speaker, vigil, replies = self.plan, self._speaker, self._vigil, self._ears.replies
+        wanted: list[bytes] = []
+        others: list[bytes] = []
+        try:
+            for data in payloads:
+                message = Message(kind, data)
+                if plan.refusals:
+                    refuse_refusal(plan, speaker, message)
+                if plan.answers_heartbeat and vigil.take(message):
+                    continue
+                (others if replies.take(data) else wanted).append(data)
+                if plan.notices and any(one.matches(message) for one in plan.notices):
+                    self._ask_rotation("the server gave notice")
+        finally:
+            vigil.hear()
+            if wanted or others:
+                self._hear(kind, wanted + others)
+            # There is room for them all, but for a few bytes that a format adds.
+            pump, now = self._ears.pump, self._tools.clock.now()
+            while wanted:
+                wanted = wanted[pump.accept_run(kind, wanted, now) :]
 
     def _take(self, message: Message) -> None:
         """Gives one message to whoever it is for."""
