@@ -155,8 +155,8 @@ async def run_case(case: Case, messages: int, folder: Path) -> float:
     log = SqliteMessageLog(folder / "log.sqlite3", RecordingJournal())
     if case.durable or case.overflow is Overflow.SPILL:
         await log.start()
-    pump = _pump(case, lane, clock, log)
-    session = _session(case, pump, clock)
+    pump = open_pump(case, lane, clock, log)
+    session = open_session(case, pump, clock)
     await asyncio.sleep(0.01)  # a spool knows by then that nothing is there
     for _ in range(case.taps):
         pump.taps.add(clock, max_message_bytes=0)
@@ -187,8 +187,13 @@ async def _feed(session: Session, pump: Pump, lane: Lane, messages: int, *, drai
             await lane.wait_drained()
 
 
-def _pump(case: Case, lane: Lane, clock: ManualClock, log: SqliteMessageLog) -> Pump:
+def open_pump(
+    case: Case, lane: Lane, clock: ManualClock, log: SqliteMessageLog | None = None
+) -> Pump:
+    """Returns the pump of a case; one that needs the disk needs a log."""
+
     def make(hands: SpoolHands) -> Spool:
+        assert log is not None
         return Spool(
             log,
             "bench/1",
@@ -246,7 +251,7 @@ class _Connection:
         pass
 
 
-def _session(case: Case, pump: Pump, clock: ManualClock) -> Session:
+def open_session(case: Case, pump: Pump, clock: ManualClock) -> Session:
     refusal = RefusalRule(Pattern(Match.POINTER, pointer="/error"), Advice.NEVER)
     options = ConnectionOptions(
         liveness=Liveness(data=case.data, data_age_ms=60_000 if case.data else 0),

@@ -197,19 +197,19 @@ def _pumps(lane: Lane, count: int) -> list[Pump]:
     return pumps
 
 
-async def _feed(pumps: list[Pump], count: int) -> None:
+async def _feed(pumps: list[Pump], count: int, burst: int) -> None:
     """Gives each pump its bursts, as fast as there is room."""
     clock = SystemClock()
     left = count
     while left:
         for pump in pumps:
-            left -= pump.accept_run(Kind.TEXT, [_DATA] * min(_BURST, left), clock.now())
+            left -= pump.accept_run(Kind.TEXT, [_DATA] * min(burst, left), clock.now())
             if pump.full:
                 await pump.wait_room()
         await asyncio.sleep(0)
 
 
-async def run(way: str, messages: int, connections: int) -> Row:
+async def run(way: str, messages: int, connections: int, burst: int = _BURST) -> Row:
     """Runs one way once; fails when anything is lost or out of order."""
     async with AsyncExitStack() as stack:
         sink, port, api_pid = await stack.enter_async_context(_sink(way))
@@ -224,7 +224,7 @@ async def run(way: str, messages: int, connections: int) -> Row:
         running = asyncio.create_task(lane.run())
         api_before = _cpu_seconds(api_pid) if api_pid else 0.0
         cpu, began = time.process_time(), time.perf_counter()
-        await _feed(_pumps(lane, connections), messages)
+        await _feed(_pumps(lane, connections), messages, burst)
         await lane.wait_drained()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         said = (await asyncio.wait_for(reader.stdout.readline(), 60)).split()
