@@ -21,7 +21,6 @@ TASK_OWNERS = {
     "service/ledger/ledger.py",
     "service/recovery.py",
     "service/registry.py",
-    "service/runner.py",
     "service/trial.py",
     "service/trials.py",
 }

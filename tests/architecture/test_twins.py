@@ -34,6 +34,7 @@ PACKAGES = (
     "domain/handshake_rules",
     "domain/lifecycle",
     "service/ledger",
+    "service/runner",
     "service/session",
     "settings",
     "terminal/remote",

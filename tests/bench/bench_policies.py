@@ -2,7 +2,7 @@
 
     python -m tests.bench.bench_policies [--rounds 5] [--messages 6400] [--only PATTERN]
 
-The way is the service's own, as in `guard`: from `Session.take` over pump and lane to the encoded
+The way is the service's own, as in `guard`: from `Intake.take` over pump and lane to the encoded
 batch, in bursts of 64 Text messages of 200 bytes of JSON; socket and API are left out. Where the
 buffer is full the API takes nothing, and there is no batch. Cases are measured in turn; processor
 time of all threads counts, so that of the disk's is in it and waiting for the disk is not. Ratios
@@ -63,7 +63,7 @@ from websocketmanager.service.pacing import Pacer
 from websocketmanager.service.places import Places
 from websocketmanager.service.pump import Pump
 from websocketmanager.service.replies import Replies
-from websocketmanager.service.session.session import Session, SessionTools
+from websocketmanager.service.session import Session, SessionTools
 from websocketmanager.service.spool import DiskBudget, Spool, SpoolHands
 from websocketmanager.service.timers import Timers
 
@@ -179,7 +179,7 @@ async def _feed(session: Session, pump: Pump, lane: Lane, messages: int, *, drai
     for start in range(0, messages, _BURST):
         arrived = [_DATA[number % len(_DATA)] for number in range(start, start + _BURST)]
         while arrived:
-            arrived = arrived[session.take(Kind.TEXT, arrived) :]
+            arrived = arrived[session.intake.take(Kind.TEXT, arrived) :]
             if pump.full:
                 await pump.wait_room()
         await asyncio.sleep(0)

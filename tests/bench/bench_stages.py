@@ -85,7 +85,7 @@ async def hear(messages: int, burst: int) -> None:
     session = open_session(Case(), pump, clock)
     arrived = [_DATA] * burst
     for _ in range(messages // burst):
-        session.take(Kind.TEXT, arrived)
+        session.intake.take(Kind.TEXT, arrived)
 
 
 async def stamp(messages: int, burst: int) -> None:

@@ -232,6 +232,7 @@ async def test_a_stop_while_waiting_is_at_once() -> None:
         entry.runner.stop(life.EndReason.REQUESTED)
         await wait_quiet()
         assert entry.runner.finished.is_set()
+        assert entry.runner.next_attempt_at is None
         house.clock.advance(100.0)
         await wait_quiet()
         assert len(world.dialer.targets) == 1

@@ -166,6 +166,27 @@ async def test_the_old_session_goes_on_until_dialogue_subscriptions_and_data_are
         assert world.messages() == [b"a", SHUTDOWN.encode(), b"b", b"data"]
 
 
+async def test_an_acknowledgement_that_is_given_up_does_not_keep_a_successor_waiting() -> None:
+    world = World()
+    wanted = tuple(
+        Subscription(str(n), subscribe=Payload(f"+{n}"), acknowledge=ack(n)) for n in (1, 2)
+    )
+    spec = spec_of(rotation=BY_NOTICE, subscriptions=wanted, send_spacing_ms=5000)
+    async with running_house(world) as house:
+        _, first = await house.connected(spec)
+        await advance(house, 6.0)
+        first.push('{"ok":1}', '{"ok":2}', SHUTDOWN)
+        second = await reconnected(house, 2)
+        await advance(house, 6.0)
+        assert said(second) == ["+1", "+2"]
+        second.push("data")
+        await advance(house, 5.0)  # the first one's is overdue, the second one's not yet
+        assert first.closes == []
+        second.push('{"ok":2}')
+        await wait_quiet()
+        assert first.closes == [1000]
+
+
 async def test_what_the_old_session_still_has_comes_first() -> None:
     world = World()
     async with running_house(world) as house:
@@ -224,7 +245,8 @@ async def test_a_successor_that_fails_changes_nothing_and_is_tried_again(end: st
         assert first.closes == []
         assert second.aborted
         assert all(
-            one._noted is None for one, _ in house.registry.entries[view_id].runner._sessions
+            one.intake._noted is None
+            for one, _ in house.registry.entries[view_id].runner._executor._sessions
         )
         assert world.messages()[-1] == b"still here"
         assert degradations(world) == [("rotation_failed", True)]
@@ -568,7 +590,7 @@ async def test_a_socket_is_never_left_behind() -> None:
             sockets.append(socket)
         assert [socket.aborted for socket in sockets] == [True] * 4 + [False]
         runner = house.registry.entries[view_id].runner
-        assert len(runner._sessions) == 1
+        assert len(runner._executor._sessions) == 1
 
 
 async def test_a_session_that_is_given_up_is_dropped_also_after_a_dial_that_failed() -> None:

@@ -9,7 +9,7 @@ from websocketmanager.domain.failure import Failure, FailureKind
 from websocketmanager.domain.model import Message
 from websocketmanager.domain.plan import Plan, PlannedHeartbeat
 from websocketmanager.domain.policy import ServicePolicy
-from websocketmanager.ports import Clock
+from websocketmanager.ports import Clock, Receiver
 from websocketmanager.service.session.chores import Chores
 from websocketmanager.service.session.speaker import Speaker
 
@@ -27,7 +27,6 @@ class Vigil:
         clock: monotonic for limits, wall clock for quiet windows.
         speaker: says pings and heartbeats in turn.
         chores: of the session.
-        full: whether the reader must wait: then silence is our own.
         failed: told what ends the session.
     """
 
@@ -36,17 +35,19 @@ class Vigil:
         "_chores",
         "_clock",
         "_failed",
-        "_full",
         "_full_before",
         "_judges_silence",
         "_ping_interval",
         "_ping_timeout",
         "_pinged_at",
         "_plan",
+        "_reader",
         "_room_at",
         "_signs",
         "_speaker",
     )
+
+    _reader: Receiver
 
     def __init__(
         self,
@@ -56,7 +57,6 @@ class Vigil:
         speaker: Speaker,
         chores: Chores,
         *,
-        full: Callable[[], bool],
         failed: Callable[[Failure], None],
     ) -> None:
         liveness = plan.spec.options.liveness
@@ -64,7 +64,6 @@ class Vigil:
         self._clock = clock
         self._speaker = speaker
         self._chores = chores
-        self._full = full
         self._failed = failed
         self._ping_interval = liveness.ping_interval_ms / 1000 or policy.ping_interval_seconds
         self._ping_timeout = liveness.ping_timeout_ms / 1000 or policy.ping_timeout_seconds
@@ -77,8 +76,13 @@ class Vigil:
         self._beat_sent_at: float | None = None
         self._room_at = 0.0
 
-    def begin(self) -> None:
-        """Starts watching."""
+    def begin(self, reader: Receiver) -> None:
+        """Starts watching.
+
+        Args:
+            reader: while it is full nothing is read: then silence is our own.
+        """
+        self._reader = reader
         now = self._clock.monotonic()
         self._signs = Signs(opened_at=now, read_at=now)
         if self._ping_interval > 0:
@@ -146,7 +150,7 @@ class Vigil:
         socket = self._speaker.socket
         assert socket is not None  # noqa: S101 - only an open session pings
         now = self._pinged_at = self._clock.monotonic()
-        self._full_before = self._full()
+        self._full_before = self._reader.full
         socket.send_ping()
         # With the interval the next ping is due, if something was heard: no need to look before.
         wait = min(self._ping_interval, self._ping_timeout)
@@ -168,7 +172,7 @@ class Vigil:
             look_at = min(now + self._ping_interval, pinged_at + timeout)
             self._look_later("ping", look_at, self._look_at_ping, now)
             return
-        elif self._full_before or self._full() or self._room_at >= pinged_at:
+        elif self._full_before or self._reader.full or self._room_at >= pinged_at:
             next_at = now + self._ping_interval
         else:
             message = f"no sign of life within {timeout:g} s of a ping"
@@ -185,7 +189,7 @@ class Vigil:
         """Judges the silence now, and looks again when it could have become too long."""
         now = self._clock.monotonic()
         quiet = self._look_for_quiet(now)
-        if self._full():
+        if self._reader.full:
             # Nothing is read while the buffer is full: silence is our own.
             self._signs.read_at = self._signs.quiet_at = now
         if (socket := self._speaker.socket) is not None:
@@ -236,7 +240,7 @@ class Vigil:
             return
         # While the buffer was full the reply could not be read.
         now = self._clock.monotonic()
-        room_at = now if self._full() else self._room_at
+        room_at = now if self._reader.full else self._room_at
         if max(self._beat_sent_at, room_at) + heartbeat.timeout_seconds > now:
             self._watch_beat(heartbeat, max(self._beat_sent_at, room_at))
             return
