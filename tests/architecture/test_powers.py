@@ -17,6 +17,7 @@ TASK_OWNERS = {
     "cli/process.py",
     "dev.py",
     "service/crew.py",
+    "service/errands.py",
     "service/lane.py",
     "service/ledger/ledger.py",
     "service/recovery.py",

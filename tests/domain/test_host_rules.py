@@ -74,7 +74,10 @@ def test_every_wrong_entry_is_named(entry: str, problem: str) -> None:
         ("ws://bücher.test/${secret:KEY}", "xn--bcher-kva.test"),
         ("wss://${secret:USER}:${secret:PASSWORD}@feed.test/", "feed.test"),
         ("ws://-/", "-"),
+        ("ws://A.test?b@c", "a.test"),
+        ("ws://Not A Host/", "not a host"),
         ("nothing", ""),
+        ("ws://", ""),
     ],
 )
 def test_a_host_has_one_spelling(url: str, host: str) -> None:

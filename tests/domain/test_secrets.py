@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.alive import holders
 from tests.kit.options import fullest
 from websocketmanager.domain.model import ConnectionSpec
 from websocketmanager.domain.options import HandshakeOptions, Header
@@ -73,6 +74,11 @@ def test_nothing_of_a_value_is_left_however_it_is_spelled(
 ) -> None:
     said = f"no {spell(value)}!"
     assert SecretValues({"A": value}).scrubbed(said) in {"no ***!", said.replace(value, "***")}
+
+
+def test_what_was_looked_for_is_not_remembered() -> None:
+    assert SecretValues({"A": chr(0x0192) * 4}).scrubbed("100% no") == "100% no"
+    assert holders(R"\U0192".lower()) == []
 
 
 def test_spellings() -> None:

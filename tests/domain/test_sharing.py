@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import fields, replace
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,14 @@ from hypothesis import strategies as st
 from websocketmanager.domain.model import BufferOptions, ConnectionOptions, ReconnectOptions
 from websocketmanager.domain.options import HandshakeOptions, Liveness, TlsOptions
 from websocketmanager.domain.sharing import shared, shared_options
+
+
+class Word(str):
+    __slots__ = ("__weakref__",)
+
+
+class OtherWord(Word):
+    __slots__ = ()
 
 
 def some(read_idle_ms: int = 5, server_name: str = "x") -> ConnectionOptions:
@@ -46,6 +56,22 @@ def test_what_is_shared_is_equal(values: list[ReconnectOptions]) -> None:
 
 
 def test_equal_values_of_different_kinds_stay_apart() -> None:
-    assert shared(1) is not True
-    assert shared(True) is True
-    assert type(shared(1.0)) is float
+    word, other = Word("x"), OtherWord("x")
+    assert word == other
+    assert shared(word) is word
+    assert shared(other) is other
+    assert type(shared(Word("x"))) is Word
+
+
+def test_nothing_is_kept_by_being_shared() -> None:
+    first = shared_options(some(99))
+    options, group = ref(first), ref(first.liveness)
+    again = shared_options(some(99))
+    del first
+    gc.collect()
+    assert options() is again
+    assert group() is again.liveness
+    del again
+    gc.collect()
+    assert options() is None
+    assert group() is None

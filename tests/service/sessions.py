@@ -9,7 +9,7 @@ from tests.kit.sockets import ScriptedSocket
 from tests.service.house import House, World, data_of, spec_of
 from websocketmanager.domain.model import ConnectionSpec, FirstDial, Status
 from websocketmanager.domain.options import Match, Opening, Pattern, Payload, Step
-from websocketmanager.service.registry import Entry
+from websocketmanager.service.entry import Entry
 
 LOGIN_OK = Pattern(Match.POINTER, pointer="/login", value='"ok"')
 LOGIN = Step(send=Payload('{"key":"${secret:KEY}"}'), expect=LOGIN_OK, timeout_ms=5000)

@@ -81,7 +81,7 @@ async def test_a_removal_that_was_interrupted_is_finished() -> None:
         await house.settle()
         world.sink_faults.break_all(DOWN)
         hold = world.store_faults.hold("delete")
-        leaving = house.registry.outcome(house.supervisor.disconnect(connection))
+        leaving = house.registry.errands.outcome(house.supervisor.disconnect(connection))
         await let_time_pass(house.clock, hold.arrived.is_set)
         assert not leaving.done()
     world.sink_faults.heal()

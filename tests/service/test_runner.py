@@ -22,7 +22,7 @@ from websocketmanager.domain.model import (
     Status,
 )
 from websocketmanager.domain.record import Record
-from websocketmanager.service.registry import Entry
+from websocketmanager.service.entry import Entry
 
 RETRY = spec_of(first_dial=FirstDial.RETRY)
 
@@ -484,7 +484,7 @@ async def test_a_crashed_runner_says_in_the_stream_that_its_session_is_over() ->
         await wait_quiet()
         assert house.journal.of(RunnerCrashed)
         assert dial.socket.aborted
-        assert house.registry.status(entry) is Status.RECONNECTING
+        assert entry.status is Status.RECONNECTING
         await let_time_pass(house.clock, lambda: len(world.dialer.sockets) == 2)
         await house.settle()
         markers = [

@@ -34,7 +34,7 @@ from websocketmanager.domain.options import (
     Step,
     Subscription,
 )
-from websocketmanager.service.registry import Entry
+from websocketmanager.service.entry import Entry
 
 DATA = Pattern(Match.POINTER, pointer="/p")
 PONG = Pattern(Match.POINTER, pointer="/pong")

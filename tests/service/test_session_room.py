@@ -15,7 +15,7 @@ from tests.service.sessions import advance, degradations, entered, errors
 from websocketmanager.domain.limits import MIN_BUFFER_BYTES
 from websocketmanager.domain.model import BufferOptions, FirstDial, Kind
 from websocketmanager.domain.options import Liveness, Match, Overflow, Pattern
-from websocketmanager.service.registry import Entry
+from websocketmanager.service.entry import Entry
 
 FEW = BufferOptions(max_messages=5)
 

@@ -35,7 +35,7 @@ from websocketmanager.domain.options import (
     Step,
     Subscription,
 )
-from websocketmanager.service.registry import Entry
+from websocketmanager.service.entry import Entry
 
 REGEX_ONE = Pattern(Match.REGEX, regex="ok 1")
 REGEX_TWO = Pattern(Match.REGEX, regex="ok 2")
@@ -100,12 +100,12 @@ async def test_a_missing_acknowledgement_degrades_until_it_comes() -> None:
         assert degradations(world) == [("subscription_unacknowledged", True)]
         told = [data for data in map(data_of, world.lifecycle()) if "active" in data]
         assert told[0]["detail"] == "1: no acknowledgement within 10 s"
-        assert house.registry.view(entry).degraded == ("subscription_unacknowledged",)
+        assert entry.view().degraded == ("subscription_unacknowledged",)
         assert status(entry) is Status.CONNECTED, "the others may well deliver"
         socket.push('{"ack":1}')
         await house.settle()
         assert degradations(world)[1:] == [("subscription_unacknowledged", False)]
-        assert house.registry.view(entry).degraded == ()
+        assert entry.view().degraded == ()
         assert world.messages() == []
 
 
@@ -124,7 +124,7 @@ async def test_what_an_earlier_session_lacked_is_taken_back_by_a_later_one() -> 
         second.push('{"ack":1}')
         await house.settle()
         assert degradations(world)[-1] == ("subscription_unacknowledged", False)
-        assert house.registry.view(entry).degraded == ()
+        assert entry.view().degraded == ()
 
 
 async def test_everything_is_written_at_the_pace_of_the_spacing() -> None:
@@ -242,11 +242,11 @@ async def test_a_subscription_that_leaves_owes_no_acknowledgement() -> None:
         entry = await entered(house, spec_of(first_dial=FirstDial.RETRY, subscriptions=THREE))
         house.dialer.sockets[0].push('{"ack":3}', '{"ack":2}')
         await advance(house, 11.0)
-        assert house.registry.view(entry).degraded == ("subscription_unacknowledged",)
+        assert entry.view().degraded == ("subscription_unacknowledged",)
         change(entry, subscription(3), subscription(2))
         await house.settle()
         assert degradations(world)[-1] == ("subscription_unacknowledged", False)
-        assert house.registry.view(entry).degraded == ()
+        assert entry.view().degraded == ()
 
 
 async def test_changes_at_the_moment_of_opening_are_written_in_their_order() -> None:

@@ -151,7 +151,7 @@ async def test_disconnect_removes_what_the_disk_holds_and_says_what_nobody_gets(
         assert entry.pump.statistics().spilled_messages > 10
         world.sink_faults.heal()
         world.sink_faults.hold("publish")
-        await house.supervisor._registry.remove(entry, "requested", patience_seconds=0.0)
+        await house.supervisor._registry.removal.remove(entry, "requested", patience_seconds=0.0)
         await wait_quiet()
         assert world.disk == {}
         dropped = [f for f in house.journal.facts if isinstance(f, MessagesDropped)]

@@ -8,6 +8,7 @@ a small fraction of a second, whoever wrote the expression and whoever sent the 
 from __future__ import annotations
 
 from typing import Final
+from weakref import WeakValueDictionary
 
 import re2
 
@@ -29,7 +30,7 @@ class Regex:
             32 KiB for the largest expressions, 1 MiB for those of 16 instructions.
     """
 
-    __slots__ = ("_compiled", "searched_bytes")
+    __slots__ = ("__weakref__", "_compiled", "searched_bytes")
 
     def __init__(self, expression: str) -> None:
         self._compiled = re2.compile(expression, _options())
@@ -44,12 +45,19 @@ class Regex:
         return self._compiled.search(data, 0, self.searched_bytes) is not None
 
 
+#: By expression, as long as something searches with it: an expression may hold a credential.
+_ALIVE: Final[WeakValueDictionary[str, Regex]] = WeakValueDictionary()
+
+
 def compile_regex(expression: str) -> Regex:
-    """Compiles an expression in RE2 syntax over UTF-8.
+    """Compiles an expression in RE2 syntax over UTF-8, or returns an equal one that is in use.
 
     Raises:
         ValueError: with a sentence; it is no such expression, or too large.
     """
+    known = _ALIVE.get(expression)
+    if known is not None:
+        return known
     if len(expression) > MAX_EXPRESSION_LENGTH:
         raise ValueError(f"an expression has at most {MAX_EXPRESSION_LENGTH} characters")
     try:
@@ -58,11 +66,14 @@ def compile_regex(expression: str) -> Regex:
         raise ValueError("a lone surrogate is no Unicode text") from error
     except re2.error as error:
         raise ValueError(f"is no RE2 expression: {_words(error)}") from error
+    finally:
+        re2.purge()  # the library would remember 128, whoever has gone
     if regex.searched_bytes < MAX_STEPS // MAX_INSTRUCTIONS:
         raise ValueError(
             f"is too large: it compiles to more than {MAX_INSTRUCTIONS} instructions "
             "(long repetitions and wide classes cost most)"
         )
+    _ALIVE[expression] = regex
     return regex
 
 

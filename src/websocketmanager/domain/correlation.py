@@ -8,8 +8,8 @@ chosen by JSON pointers (RFC 6901).
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Final, Protocol
+from weakref import WeakKeyDictionary
 
 from websocketmanager.domain.json_pointer import MISSING, insert, lookup, parse_pointer
 from websocketmanager.domain.options import Correlation
@@ -19,8 +19,6 @@ PREFIX_BYTES = 16
 #: A reply above this is not parsed in search of its id.
 _MAX_REPLY_BYTES = 1024 * 1024
 _SAFE_INTEGER_BYTES = 6
-#: Different correlators that are remembered, for connections with the same choice.
-_REMEMBERED: Final = 256
 
 
 class Correlator(Protocol):
@@ -124,9 +122,19 @@ class JsonCorrelator:
         return message
 
 
-@lru_cache(_REMEMBERED)
+#: By choice, as long as a connection has made it.
+_CORRELATORS: Final[WeakKeyDictionary[Correlation, Correlator]] = WeakKeyDictionary()
+
+
 def correlator_of(options: Correlation) -> Correlator:
     """Returns the correlator that a connection's options choose; it remembers no request."""
+    correlator = _CORRELATORS.get(options)
+    if correlator is None:
+        correlator = _CORRELATORS[options] = _correlator_of(options)
+    return correlator
+
+
+def _correlator_of(options: Correlation) -> Correlator:
     if not options.request_pointer and not options.reply_pointer:
         return PrefixCorrelator()
     request = options.request_pointer or options.reply_pointer

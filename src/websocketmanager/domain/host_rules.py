@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from websocketmanager.domain.hosts import Malformed, read_address, read_host
 from websocketmanager.errors import Fault, SettingsInvalid
 
 _LARGEST: Final = 999_999_999
+#: Not the standard library's reading: that one remembers the last 128 URLs with all that they hold.
+_HOST: Final = re.compile(r"[^:/?#]*://(?:[^/?#]*@)?(?:\[([^\]/?#]*)\]|([^:/?#]*))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def host_of(url: str) -> str:
 
     An address stands without brackets. What is no host comes back as it is.
     """
-    return _normal(urlsplit(url).hostname or "")
+    found = _HOST.match(url)
+    return "" if found is None else _normal((found[1] or found[2] or "").lower())
 
 
 def _normal(text: str) -> str:

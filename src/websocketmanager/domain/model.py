@@ -91,7 +91,7 @@ class Burst:
     payloads: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ReconnectOptions:
     """How a connection comes back. Zero means: the service's default."""
 
@@ -102,7 +102,7 @@ class ReconnectOptions:
     stable_after_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class BufferOptions:
     """What may wait between socket and topic. Zero means: the service's default.
 
@@ -126,7 +126,7 @@ class BufferOptions:
         return self.durable or self.overflow is Overflow.SPILL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ConnectionOptions:
     """What a caller chose for one connection. Zero means: the service's default.
 

@@ -70,7 +70,7 @@ class Header:
     value: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class TlsOptions:
     """TLS of one connection; the PEM texts are templates (usually one secret each)."""
 
@@ -143,7 +143,7 @@ class QuietWindow:
     time_zone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Liveness:
     """The detectors of a feed that is open and yet dead. Milliseconds; zero: off.
 
@@ -168,7 +168,7 @@ class Liveness:
     quiet: tuple[QuietWindow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Opening:
     """What is said before a session counts as connected.
 
@@ -181,7 +181,7 @@ class Opening:
     refusals: tuple[RefusalRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Correlation:
     """How `Send` finds its reply in JSON; both empty: by 16 leading bytes.
 
@@ -222,7 +222,7 @@ class Overlap(StrEnum):
     """Messages with equal bytes are one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Rotation:
     """When a session is replaced by a fresh one before the server ends it.
 
@@ -246,7 +246,7 @@ class Rotation:
     overlap_window_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class HandshakeOptions:
     """How a socket is opened."""
 

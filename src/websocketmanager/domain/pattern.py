@@ -57,9 +57,6 @@ class CompileRegex(Protocol):
             ValueError: with a sentence that says what is wrong.
         """
 
-    def __hash__(self) -> int:
-        """As any function: what was compiled with it is remembered."""
-
 
 class CompiledPattern(Protocol):
     """A pattern that is ready for messages."""

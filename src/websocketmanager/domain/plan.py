@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from websocketmanager.domain import template
 from websocketmanager.domain.detectors import SilenceLimits
@@ -22,9 +22,6 @@ from websocketmanager.domain.retry import Advice
 from websocketmanager.domain.secrets import secret_names
 from websocketmanager.domain.sharing import NO_NAMES
 from websocketmanager.domain.template import EvaluationContext, Template
-
-#: Plans that are remembered, for connections with the same options.
-_REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +114,26 @@ class Plan:
         return self.heartbeat is not None and self.heartbeat.expect is not None
 
 
+#: Stands for the connection in a plan that is any connection's.
+_NOBODY: Final = ConnectionSpec("")
+#: What was made of options, and with what, as long as a connection has them: both may hold
+#: credentials. No plan in here refers to its options: it would keep them.
+_PLANS: Final[WeakKeyDictionary[ConnectionOptions, tuple[CompileRegex, Plan]]] = WeakKeyDictionary()
+
+
 def compile_plan(spec: ConnectionSpec, compile_regex: CompileRegex) -> Plan:
     """Returns the plan of validated options.
 
     Raises:
         ValueError: they are not valid after all (a record of another version).
     """
-    secrets = secret_names(spec) or NO_NAMES
-    return replace(_plan_of(spec.options, compile_regex), spec=spec, secrets=secrets)
+    made_with, plan = _PLANS.get(spec.options, (None, None))
+    if plan is None or made_with is not compile_regex:
+        plan = _plan_of(spec.options, compile_regex)
+        _PLANS[spec.options] = compile_regex, plan
+    return replace(plan, spec=spec, secrets=secret_names(spec) or NO_NAMES)
 
 
-@lru_cache(_REMEMBERED)
 def _plan_of(options: ConnectionOptions, compile_regex: CompileRegex) -> Plan:
     """Returns the plan of a connection with these options, whatever else it is."""
     liveness, handshake = options.liveness, options.handshake
@@ -136,7 +142,7 @@ def _plan_of(options: ConnectionOptions, compile_regex: CompileRegex) -> Plan:
         return None if wanted is None else compile_pattern(wanted, compile_regex)
 
     return Plan(
-        spec=ConnectionSpec("", options=options),
+        spec=_NOBODY,
         secrets=NO_NAMES,
         headers=tuple((one.name, template.parse(one.value)) for one in handshake.headers),
         tls={

@@ -19,6 +19,8 @@ from websocketmanager.domain.url_template import parse_url_template
 _MIN_SCRUBBED_LENGTH: Final = 4
 #: Longer ones are keys and certificates, which no peer is told.
 _MAX_SPELLED_LENGTH: Final = 512
+#: One of them is in every spelling that is not the value itself.
+_MARKS: Final = frozenset("\\%+")
 
 
 class SecretValues(Mapping[str, str]):
@@ -46,13 +48,16 @@ class SecretValues(Mapping[str, str]):
 
         They are found as they are and as URLs and JSON spell them.
         """
+        spelled = not _MARKS.isdisjoint(text)
         # The longest first: one value may be a part of another.
         for value in sorted(self._values.values(), key=len, reverse=True):
             if len(value) < _MIN_SCRUBBED_LENGTH:
                 continue
             text = text.replace(value, HIDDEN)
-            if len(value) <= _MAX_SPELLED_LENGTH:
+            if spelled and len(value) <= _MAX_SPELLED_LENGTH:
                 text = re.sub("".join(map(_spellings, value)), HIDDEN, text)
+        if spelled:
+            re.purge()  # expressions are remembered, and these are secrets at length
         return text
 
 

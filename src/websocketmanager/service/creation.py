@@ -28,9 +28,10 @@ from websocketmanager.errors import (
     ServiceUnavailable,
 )
 from websocketmanager.ports import StateStore
+from websocketmanager.service.entry import Entry
 from websocketmanager.service.index import Index
 from websocketmanager.service.ledger import RecordLost
-from websocketmanager.service.registry import Entry, Registry
+from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
 
 
@@ -49,6 +50,8 @@ class Creation:
         self._store = store
         self._index = index
         self._registry = registry
+        self._errands = registry.errands
+        self._removal = registry.removal
         self._creating: WeakValueDictionary[ConnectionId, asyncio.Lock] = WeakValueDictionary()
         self._reserved = 0
 
@@ -60,7 +63,7 @@ class Creation:
             ConnectionEnded, ServiceUnavailable: as their names say; no record is left behind.
         """
         await self._judge(spec.url)
-        creation = self._registry.outcome(self._find_or_create(spec))
+        creation = self._errands.outcome(self._find_or_create(spec))
         try:
             entry, created = await asyncio.shield(creation)
             view = await self._first_answer(entry, spec)
@@ -93,7 +96,7 @@ class Creation:
         async with lock:
             entry = self._registry.entries.get(connection_id)
             if entry is not None and entry.ending:
-                self._registry.spawn(self._registry.remove_quietly(entry, "its name is used again"))
+                self._errands.spawn(self._removal.remove_quietly(entry, "its name is used again"))
                 await entry.gone.wait()
                 if self._registry.stopping:
                     raise ServiceUnavailable("stopping")
@@ -162,7 +165,7 @@ class Creation:
             except ApiError:
                 # What a failed creation of a name leaves is overwritten by the next one.
                 if not spec.name:
-                    self._registry.spawn(self._registry.scrub(entry))
+                    self._errands.spawn(self._removal.scrub(entry))
                 raise
             except RecordLost as error:
                 raise NameInUse(
@@ -200,15 +203,15 @@ class Creation:
                 await entry.durable.wait()
         except TimeoutError as error:
             if not spec.name:
-                self._registry.spawn(self._registry.remove_quietly(entry, "not durable"))
+                self._errands.spawn(self._removal.remove_quietly(entry, "not durable"))
             raise ApiUnavailable("State.SaveState", "the record could not be saved") from error
-        return self._registry.view(entry)
+        return entry.view()
 
     async def _removed_in_time(self, entry: Entry, reason: str) -> None:
         """Waits for the removal, but not for an API that is away: it goes on by itself."""
         try:
             async with self._tools.clock.timeout(self._tools.policy.default_timeout_seconds):
-                await self._registry.carry(self._registry.remove_quietly(entry, reason))
+                await self._errands.carry(self._removal.remove_quietly(entry, reason))
         except TimeoutError:
             return
 
@@ -216,6 +219,6 @@ class Creation:
         if creation.cancelled() or creation.exception() is not None:
             return
         if not self._registry.stopping:
-            self._registry.spawn(
-                self._registry.remove_quietly(creation.result()[0], "its caller went away")
+            self._errands.spawn(
+                self._removal.remove_quietly(creation.result()[0], "its caller went away")
             )

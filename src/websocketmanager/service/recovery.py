@@ -24,8 +24,9 @@ from websocketmanager.domain.model import ConnectionId, Status
 from websocketmanager.domain.record import Record, from_json
 from websocketmanager.errors import ApiError, RecordUnreadable
 from websocketmanager.ports import StateStore, Versioned
+from websocketmanager.service.entry import Entry
 from websocketmanager.service.index import Index
-from websocketmanager.service.registry import Entry, Registry
+from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Tools
 
 _READS_IN_FLIGHT = 32
@@ -142,10 +143,10 @@ class Recovery:
         for record, etag in sorted(records, key=lambda pair: pair[0].created_at):
             entry = self._registry.adopt(record, etag)
             if record.deleted:
-                self._registry.finish_removal(entry, "its removal was interrupted")
+                self._registry.removal.finish(entry, "its removal was interrupted")
                 leaving.append(entry)
             elif not record.answered and not record.spec.name:
-                self._registry.remove_later(entry, "Connect was never answered")
+                self._registry.removal.remove_later(entry, "Connect was never answered")
                 leaving.append(entry)
             elif record.status is not Status.DISCONNECTED:
                 entries.append(entry)

@@ -32,10 +32,11 @@ from websocketmanager.errors import (
 )
 from websocketmanager.ports import StateStore
 from websocketmanager.service.creation import Creation
+from websocketmanager.service.entry import Entry
 from websocketmanager.service.index import Index
 from websocketmanager.service.ledger import Change, RecordLost
 from websocketmanager.service.mailbox import Mailbox
-from websocketmanager.service.registry import Entry, Registry
+from websocketmanager.service.registry import Registry
 from websocketmanager.service.runner import Runner, Tools
 from websocketmanager.service.tap import Tap
 
@@ -76,7 +77,7 @@ class Supervisor:
         """Returns the connections whose tags match all filters, oldest first."""
         self._refuse_unless_serving()
         return tuple(
-            self._registry.view(entry)
+            entry.view()
             for entry in self._registry.entries.values()
             if not entry.removed
             and all(entry.record.spec.tags.get(key) == value for key, value in filters)
@@ -92,7 +93,7 @@ class Supervisor:
         self._refuse_unless_serving()
         entry = self._entry(connection_id)
         try:
-            await self._registry.carry(self._registry.remove(entry, "requested"))
+            await self._registry.errands.carry(self._registry.removal.remove(entry, "requested"))
         except RecordLost as error:
             raise ConnectionNotFound(connection_id) from error
 
@@ -170,7 +171,7 @@ class Supervisor:
             ApiError: the store did not take it; nothing has changed.
         """
         entry = self._present(change.connection_id)
-        return await self._registry.carry(self._update(entry, change))
+        return await self._registry.errands.carry(self._update(entry, change))
 
     async def rotate(self, connection_id: ConnectionId) -> ConnectionView:
         """Replaces the session of a connection; returns once the new one has taken over.
@@ -184,7 +185,7 @@ class Supervisor:
         self._refuse_unless_serving()
         self._present(connection_id)
         await self._sender(connection_id).rotate()
-        return self._registry.view(self._entry(connection_id))
+        return self._entry(connection_id).view()
 
     def watch(
         self,
@@ -234,7 +235,7 @@ class Supervisor:
         if change.subscriptions is not None:
             # The runner of this moment: it may be another one since.
             entry.runner.change_subscriptions()
-        return self._registry.view(entry)
+        return entry.view()
 
     def _changed(self, record: Record, change: ConnectionChange) -> Record:
         present, spec = record.spec, change.applied(record.spec)
@@ -264,7 +265,7 @@ class Supervisor:
             await self._commit(entry, lambda r: replace(r, spec=replace(r.spec, topic=topic)))
             entry.pump.set_topic(topic)
 
-        await self._registry.carry(work())
+        await self._registry.errands.carry(work())
 
     async def _retag(
         self,
@@ -278,7 +279,7 @@ class Supervisor:
                 raise InvalidArgument(*faults)
             return replace(record, spec=replace(record.spec, tags=tags))
 
-        await self._registry.carry(self._commit(self._entry(connection_id), change))
+        await self._registry.errands.carry(self._commit(self._entry(connection_id), change))
 
     async def _commit(self, entry: Entry, change: Change) -> None:
         try:
@@ -298,7 +299,7 @@ class Supervisor:
         if not entry.running:
             raise NotConnected(
                 connection_id=connection_id,
-                status=self._registry.status(entry).value,
+                status=entry.status.value,
                 next_attempt_at="",
             )
         return entry.runner

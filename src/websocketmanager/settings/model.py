@@ -92,11 +92,17 @@ class Settings(BaseModel):
     ] = 10
     discovery_interval_seconds: Annotated[
         Interval,
-        Key("WEBSOCKETMANAGER_DISCOVERY_INTERVAL_SECONDS", "seconds between looks for peers"),
+        Key(
+            "WEBSOCKETMANAGER_DISCOVERY_INTERVAL_SECONDS",
+            "seconds between looks for peers; reserved: nothing looks for peers yet",
+        ),
     ] = 30
     stale_threshold_seconds: Annotated[
         Interval,
-        Key("WEBSOCKETMANAGER_STALE_THRESHOLD_SECONDS", "seconds without a beat: a peer is dead"),
+        Key(
+            "WEBSOCKETMANAGER_STALE_THRESHOLD_SECONDS",
+            "seconds without a beat: a peer is dead; reserved: nothing takes over from peers yet",
+        ),
     ] = 60
 
     allowed_hosts: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging  # noqa: TID251 - the library wants a logger; this one never says anything
+import urllib.parse
 from typing import Final
 
 from websockets.http11 import Request
@@ -63,7 +64,12 @@ def request_for(protocol: DeflatingProtocol, target: DialTarget, user_agent: str
 
 def _uri(target: DialTarget) -> WebSocketURI:
     """Reads the URL; a header of the caller's goes before the URL's user information."""
-    uri = parse_uri(target.url)
+    try:
+        uri = parse_uri(target.url)
+    finally:
+        # The library's reading goes through a cache of the standard library's, which would keep
+        # the last 128 URLs, secrets included.
+        urllib.parse.clear_cache()  # type: ignore[attr-defined] # it is there, undocumented
     if any(name.lower() == "authorization" for name, _ in target.headers):
         return dataclasses.replace(uri, username=None, password=None)
     return uri

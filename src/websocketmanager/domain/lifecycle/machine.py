@@ -14,7 +14,7 @@ from websocketmanager.domain.model import Cause, FirstDial, Status
 from websocketmanager.domain.retry import BackoffPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Policy:
     """What the caller's intent means for the rules.
 
