@@ -38,8 +38,10 @@ PACKAGES = (
     "domain/handshake_rules",
     "domain/lifecycle",
     "service/ledger",
+    "service/pump",
     "service/runner",
     "service/session",
+    "service/spool",
     "settings",
     "terminal/remote",
 )

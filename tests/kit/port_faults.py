@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tests.kit.hold import Hold
-from websocketmanager.domain.envelope import Parcel
+from websocketmanager.domain.envelope import Parcel, count_events
 from websocketmanager.ports import EventSink, PublishResult, StateStore, Versioned
 
 Result = TypeVar("Result")
@@ -142,3 +142,33 @@ class FaultyEventSink:
             return scripted if scripted is not None else await self._inner.publish(events)
 
         return await self._faults.run("publish", act)
+
+
+class InLineEventSink:
+    """`ports.EventSink` around any other whose calls overlap and keep their order.
+
+    Each waits for those before it; behind one that is not accepted whole they accept nothing.
+    """
+
+    def __init__(self, inner: EventSink, *, max_in_flight: int = 4) -> None:
+        self.max_in_flight = max_in_flight
+        self.ordered = True
+        self._inner = inner
+        self._last: asyncio.Future[bool] | None = None
+
+    @property
+    def max_batch(self) -> int:
+        return self._inner.max_batch
+
+    async def publish(self, events: Sequence[Parcel]) -> PublishResult:
+        before = self._last
+        self._last = mine = asyncio.get_running_loop().create_future()
+        whole = False
+        try:
+            if before is not None and not before.done() and not await asyncio.shield(before):
+                return PublishResult(0)
+            result = await self._inner.publish(events)
+            whole = result.accepted == count_events(events)
+            return result
+        finally:
+            mine.set_result(whole)

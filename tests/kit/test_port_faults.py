@@ -8,7 +8,12 @@ import contextlib
 import pytest
 
 from tests.kit.builders import event
-from tests.kit.port_faults import FaultScript, FaultyEventSink, FaultyStateStore
+from tests.kit.port_faults import (
+    FaultScript,
+    FaultyEventSink,
+    FaultyStateStore,
+    InLineEventSink,
+)
 from websocketmanager.adapters.memory import MemoryEventSink, MemoryStateStore
 from websocketmanager.errors import ApiUnavailable
 from websocketmanager.ports import EventSink, PublishResult, Refusal, StateStore
@@ -79,3 +84,26 @@ async def test_a_scripted_answer_replaces_the_effect() -> None:
 
     assert await sink.publish([event()]) == refused
     assert inner.events == []
+
+
+async def test_calls_in_line_keep_their_order_and_end_behind_one_that_fails() -> None:
+    faults, inner = FaultScript(), MemoryEventSink(max_batch=3)
+    sink: EventSink = InLineEventSink(FaultyEventSink(inner, faults))
+    assert (sink.max_batch, sink.max_in_flight, sink.ordered) == (3, 4, True)
+    hold = faults.hold("publish")
+    calls = [asyncio.create_task(sink.publish([event(number=n)])) for n in (1, 2)]
+    await hold.arrived.wait()
+    assert faults.calls == ["publish"]
+    hold.release()
+    assert [await call for call in calls] == [PublishResult(1)] * 2
+
+    hold = faults.hold("publish")
+    faults.fail("publish", DOWN)
+    calls = [asyncio.create_task(sink.publish([event(number=n)])) for n in (3, 4, 5)]
+    await hold.arrived.wait()
+    hold.release()
+    await asyncio.wait(calls)
+    assert calls[0].exception() is DOWN
+    assert [call.result() for call in calls[1:]] == [PublishResult(0)] * 2
+    assert await sink.publish([event(number=3)]) == PublishResult(1)
+    assert [one.metadata["ce-id"] for one in inner.events] == ["1", "2", "3"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kit.builders import event, events, run
-from websocketmanager.domain.envelope import Event, MessageRun, Parcel, each_event
+from websocketmanager.domain.envelope import Event, MessageRun, Parcel, count_events, each_event
 from websocketmanager.ports import Refusal
 from websocketmanager.service.feeds import Batch, Feed, _fitting
 
@@ -108,6 +108,8 @@ def test_what_is_not_accepted_comes_back_in_order(
         assert accepted
         assert {one.route.topic for one in accepted} == {f"a.f{feeds.index(feed)}"}
         told.extend(accepted)
+        feed.flying -= count_events(accepted)  # as the lane does
+        feed.load -= count_events(accepted)
 
     for share in shares:
         count = round(share * batch.count)
@@ -121,6 +123,7 @@ def test_what_is_not_accepted_comes_back_in_order(
             head, owner = batch.drop_head()
             assert owner is feed is feeds[int(head.route.topic[3:])]
             told.append(head)
+            owner.load -= 1
             assert ids(told) == sent[: before + count + 1]
             _assert_sound(batch, feeds, sent[before + count + 1 :])
     for which in draw.draw(st.permutations(range(len(feeds)))):
@@ -130,6 +133,7 @@ def test_what_is_not_accepted_comes_back_in_order(
         gone = numbers(told, which)
         whole = [*range(1, len(sizes_of(shapes[which])) + 1)]
         assert gone + numbers(feeds[which].events, which) == whole
+        assert (feeds[which].flying, feeds[which].waiting) == (0, len(whole) - len(gone))
     assert (batch.events, batch.count, batch.feeds) == ([], 0, set())
 
 
@@ -144,6 +148,8 @@ def _assert_sound(batch: Batch, feeds: list[Feed], left: list[tuple[str, str]]) 
         first = batch.first_of(feed)
         assert numbers([first] if first else [], which)[:1] == numbers(batch.events, which)[:1]
         assert not first or first.route.topic == f"a.f{which}"
+        assert feed.flying == len(numbers(batch.events, which))
+        assert feed.waiting == count_events(feed.events)
 
 
 @given(SHAPES, st.integers(1, 30) | st.just(1024))

@@ -376,6 +376,40 @@ async def test_of_a_run_that_waits_only_as_much_is_dropped_as_must_be() -> None:
     assert bounds(site) == [(0, 4, 3)]
 
 
+async def test_of_a_run_that_waits_only_as_many_bytes_are_dropped_as_must_be() -> None:
+    async with works() as site:
+        site.faults.break_all(DOWN)
+        pump = site.pump(overflow=Overflow.DROP_OLDEST, max_bytes=6400)
+        await wait_quiet()
+        pump.accept_run(Kind.TEXT, [bytes(100)] * 60, START)
+        # Three find room; the fourth takes a sixty-fourth of all beside its own place.
+        pump.accept_run(Kind.TEXT, [bytes(100)] * 5, START)
+        assert pump.statistics().dropped == 2
+        assert [parcel.count for parcel in pump._feed.events] == [58, 4, 1]
+        site.faults.heal()
+        await site.drained()
+        assert sequences(site) == list(range(3, 66))
+
+
+async def test_what_a_refusal_sends_back_counts_as_waiting_again() -> None:
+    async with works() as site:
+        site.refused.add(A)
+        pump = site.pump(overflow=Overflow.DROP_OLDEST, max_messages=4)
+        numbered(pump, 1, 2)
+        pump.set_topic(B)
+        numbered(pump, 3, 4)
+        await site.drained()
+        assert (sequences(site), pump.statistics().dropped) == ([3, 4], 2)
+        hold = site.faults.hold("publish")
+        numbered(pump, 5, 5)
+        await hold.arrived.wait()
+        numbered(pump, 6, 13)
+        assert pump.statistics().dropped == 2 + 4
+        hold.release()
+        await site.drained()
+        assert sequences(site) == [3, 4, 5, 10, 11, 12, 13]
+
+
 async def test_one_message_too_large_takes_none_of_its_run_with_it() -> None:
     async with works() as site:
         pump = site.pump(overflow=Overflow.DROP_NEWEST, markers=True, max_bytes=1000)

@@ -12,13 +12,13 @@ import pytest
 
 from tests.kit.clock import START, ManualClock, ScriptedDice
 from tests.kit.journal import RecordingJournal
-from tests.kit.port_faults import FaultScript, FaultyEventSink
+from tests.kit.port_faults import FaultScript, FaultyEventSink, InLineEventSink
 from tests.kit.quiet import let_time_pass, wait_quiet
 from websocketmanager.adapters.memory import MemoryEventSink
 from websocketmanager.domain.envelope import StreamIdentity
 from websocketmanager.domain.model import Format, Kind, Message, Topic
 from websocketmanager.errors import ApiUnavailable
-from websocketmanager.ports import PublishResult, Refusal
+from websocketmanager.ports import EventSink, PublishResult, Refusal
 from websocketmanager.service.budget import Budget
 from websocketmanager.service.lane import Lane
 from websocketmanager.service.pump import (
@@ -35,15 +35,16 @@ A, B = Topic("a.a"), Topic("b.b")
 class Works:
     """A lane that runs, and what its pumps said."""
 
-    def __init__(self, max_budget: int, max_batch: int) -> None:
+    def __init__(self, max_budget: int, max_batch: int, *, ordered: bool) -> None:
         self.clock = ManualClock()
         self.sink = MemoryEventSink(max_batch=max_batch)
         self.refused: set[str] = set()
         self.sink.refused_topics = self.refused
         self.faults = FaultScript()
-        self.lane = Lane(
-            FaultyEventSink(self.sink, self.faults), self.clock, ScriptedDice(), RecordingJournal()
-        )
+        sink: EventSink = FaultyEventSink(self.sink, self.faults)
+        if ordered:
+            sink = InLineEventSink(sink)
+        self.lane = Lane(sink, self.clock, ScriptedDice(), RecordingJournal())
         self.budget = Budget(max_budget)
         self.told: list[tuple[str, ...]] = []
 
@@ -80,8 +81,10 @@ class Works:
 
 
 @asynccontextmanager
-async def works(max_budget: int = 1 << 40, max_batch: int = 1024) -> AsyncIterator[Works]:
-    site = Works(max_budget, max_batch)
+async def works(
+    max_budget: int = 1 << 40, max_batch: int = 1024, *, ordered: bool = False
+) -> AsyncIterator[Works]:
+    site = Works(max_budget, max_batch, ordered=ordered)
     task = asyncio.create_task(site.lane.run())
     try:
         yield site

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.kit.clock import START
 from tests.kit.quiet import wait_quiet
-from tests.service.test_pump import DOWN, A, B, Works, identity, works
-from websocketmanager.domain.envelope import MessageRun, count_events
+from tests.service.test_pump import DOWN, A, Works, identity, works
+from websocketmanager.domain.envelope import MessageRun
 from websocketmanager.domain.model import Format, Kind, Message
 from websocketmanager.domain.options import Overflow
 from websocketmanager.service.pump import Pump
@@ -124,64 +124,6 @@ async def test_while_there_is_room_no_policy_takes_a_run_apart(given: dict[str, 
         assert (runs_of(pump), len(pump._feed.events)) == ([2], 1)
         seen = [await anext(tap) for _ in range(2)]
         assert [(one.data, one.sequence) for one in seen] == [(b"{}", 1), (b"[]", 2)]
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(
-        BURSTS.map(lambda bursts: bursts[0]) | st.sampled_from(["publish", "topic"]), max_size=20
-    ),
-    st.sampled_from(Format),
-    st.sampled_from([one for one in Overflow if one is not Overflow.SPILL]),
-    st.integers(1, 20),
-    st.integers(30, 700),
-    st.integers(1, 5),
-)
-def test_a_run_is_its_messages_whatever_happens_in_between(
-    steps: list[Any],
-    format: Format,
-    overflow: Overflow,
-    max_messages: int,
-    max_bytes: int,
-    max_batch: int,
-) -> None:
-    async def play(*, together: bool) -> list[Any]:
-        seen: list[Any] = []
-        async with works(max_batch=max_batch) as site:
-            pump = site.pump(
-                format=format,
-                overflow=overflow,
-                max_messages=max_messages,
-                max_bytes=max_bytes,
-                markers=True,
-            )
-            tap = pump.taps.add(site.clock, max_message_bytes=0)
-            hold = site.faults.hold("publish")
-            for number, step in enumerate(steps):
-                if step == "publish":
-                    await wait_quiet()
-                    hold.release()
-                    hold = site.faults.hold("publish")
-                    await wait_quiet()
-                elif step == "topic":
-                    pump.set_topic([A, None, B][number % 3])
-                else:
-                    kind, sizes = step
-                    rest = [b'"%d"' % (place % 3) + b" " * size for place, size in enumerate(sizes)]
-                    while rest and (not pump.full or pump._relieved()):
-                        many = pump.accept_run(kind, rest if together else rest[:1], START + number)
-                        rest = rest[many:]
-                assert pump._feed.waiting == count_events(pump._feed.events)
-                seen += [pump.statistics(), pump.full, site.budget.used]
-            hold.release()
-            await site.drained()
-            tap.finish(None)
-            site.clock.skip_sleeps = True
-            seen += [(one.data, one.sequence, one.topic, one.skipped) async for one in tap]
-            assert site.budget.used == 0
-            return [*seen, *site.told, *((e.data, e.metadata) for e in site.sink.events)]
-
-    assert asyncio.run(play(together=True)) == asyncio.run(play(together=False))
 
 
 async def test_a_run_stops_at_the_bounds_and_takes_one_at_least() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.service.sessions import entered
 from websocketmanager.domain.correlation import PREFIX_BYTES
 from websocketmanager.domain.limits import Limits
 from websocketmanager.domain.model import FirstDial, Kind
+from websocketmanager.domain.options import Match, Opening, Pattern, RefusalRule, Rotation
+from websocketmanager.domain.retry import Advice
 from websocketmanager.errors import (
     ConnectionEnded,
     LimitReached,
@@ -98,6 +101,44 @@ async def test_the_first_reply_with_the_prefix_answers_and_is_not_published() ->
         assert await asking == b"answer"
         await house.settle()
         assert world.messages() == [b"other", prefix + b"again"]
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {},
+        {
+            "opening": Opening(
+                refusals=(RefusalRule(Pattern(Match.REGEX, regex="no"), Advice.NEVER),)
+            )
+        },
+        {"rotation": Rotation(notices=(Pattern(Match.REGEX, regex="bye"),))},
+    ],
+    ids=["nothing", "refusals", "notices"],
+)
+async def test_a_reply_amid_a_run_is_for_its_caller_whatever_else_is_looked_for(
+    looks: dict[str, Any],
+) -> None:
+    world = World()
+    async with running_house(world) as house:
+        entry = await entered(house, spec_of(first_dial=FirstDial.RETRY, **looks))
+        await house.settle()
+        socket = socket_of(house)
+        sender = entry.runner.sender
+        asking = [
+            asyncio.create_task(sender.request(data, Kind.TEXT, timeout_seconds=3.0))
+            for data in (b"p", b"q")
+        ]
+        await wait_quiet()
+        first, second = (sent.data[:PREFIX_BYTES] for sent in socket.sent)
+        socket.push(b"1", second + b"to q", b"2", first + b"to p", second + b"again", b"3")
+        await wait_quiet()
+        assert [one.done() and one.result() for one in asking] == [b"to p", b"to q"]
+        socket.push(b"4")
+        await house.settle()
+        assert world.messages() == [b"1", b"2", second + b"again", b"3", b"4"]
+        view = entry.runner.pump.statistics()
+        assert (view.messages_received, entry.runner.pump.sequence) == (5, 5)
 
 
 async def test_a_reply_that_does_not_come() -> None:

@@ -185,6 +185,28 @@ async def test_a_full_disk_makes_a_blocking_reader_wait_and_loses_nothing() -> N
         assert sequences(one) == [1, 2, 3, 4, 5]
 
 
+async def test_of_a_run_from_the_disk_one_tries_a_refused_topic_and_all_leave_the_disk() -> None:
+    async with disk() as one:
+        hold = one.site.faults.hold("publish")
+        pump = one.pump(durable=True, blocking=True)
+        feed(pump, "1")
+        await hold.arrived.wait()
+        one.log.problem = "it is busy"
+        pump.accept_run(Kind.TEXT, [b"2", b"3", b"4"], START)
+        one.site.refused.add(A)
+        hold.release()
+        await wait_quiet()
+        assert pump.degraded == {LOG_UNAVAILABLE, TOPIC_REJECTED}
+        one.site.refused.clear()
+        one.site.clock.advance(30.0)
+        one.log.heal()
+        await quiet(one)
+        assert (sequences(one), pump.statistics().dropped) == ([2], 3)
+        assert one.numbers == [], "nothing comes again with the next process"
+        assert pump.degraded == set()
+        assert (one.budget.used, one.site.budget.used) == (0, 0)
+
+
 # --- spill ----------------------------------------------------------------------------------------
 
 

@@ -1,25 +1,20 @@
-"""The bounded buffer from a connection's socket to its topic: the only one there is.
+"""Takes what comes from a connection's socket: the only way from there to its topic.
 
 Stamps each message with session, sequence and receive time, routes it, and says when the reader
-must wait. What happens when it is full is its policy: `overflow` drops, `spool` has the log on
-disk. `meter` counts, `continuity` knows what to say of sessions, `rejection` of a refused topic.
+must wait. What happens when the buffer is full is its policy: `overflow` drops, `spool` has the log
+on disk. `meter` counts, `continuity` knows what to say of sessions, `rejection` of a refused topic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import accumulate, takewhile
-from typing import Any
+from typing import Any, Final
 
 from websocketmanager.domain.envelope import (
     Event,
-    MessageRun,
     Parcel,
     Route,
     StreamIdentity,
-    count_events,
-    event_time,
     json_bytes,
     marker_event,
     marker_route,
@@ -36,37 +31,32 @@ from websocketmanager.domain.model import (
     Topic,
 )
 from websocketmanager.domain.options import Overflow
-from websocketmanager.domain.overflow import GAP, Gap, LogRun, key_reader
+from websocketmanager.domain.overflow import LogRun
 from websocketmanager.ports import Clock, Refusal
 from websocketmanager.service.budget import Budget
 from websocketmanager.service.continuity import Continuity, Mark
-from websocketmanager.service.flag import Flag
 from websocketmanager.service.lane import Feed, Lane
 from websocketmanager.service.meter import Meter
-from websocketmanager.service.overflow import Bounds, Hands, Shedder
+from websocketmanager.service.overflow import Shedder
+from websocketmanager.service.pump.buffer import Buffer
+from websocketmanager.service.pump.causes import (
+    DISK_FULL,
+    LOG_UNAVAILABLE,
+    MESSAGE_REFUSED,
+    PUBLISHING_BEHIND,
+    SHEDDING,
+    TOPIC_REJECTED,
+)
+from websocketmanager.service.pump.figures import live_statistics_of, statistics_of
+from websocketmanager.service.pump.shedding import GapMarkers, make_shedder
 from websocketmanager.service.rejection import Rejection
 from websocketmanager.service.spool import Spool, SpoolHands
 from websocketmanager.service.tap import Taps
 
-#: What a waiting event costs beside its data, roughly; counts against the process budget.
-_EVENT_BYTES = 512
-
-TOPIC_REJECTED = "topic_rejected"
-PUBLISHING_BEHIND = "publishing_behind"
-MESSAGE_REFUSED = "message_refused"
-DROPPING = "dropping"
-CONFLATING = "conflating"
-LOG_UNAVAILABLE = "log_unavailable"
 #: Shared: each empty one would take 216 bytes.
 _NOT_DEGRADED: frozenset[str] = frozenset()
-
-#: Policies that give messages up, and what is said of it.
-_SHEDDING = {
-    Overflow.DROP_OLDEST: (DROPPING, "the buffer is full; what waits longest is dropped"),
-    Overflow.DROP_NEWEST: (DROPPING, "the buffer is full; what comes is dropped"),
-    Overflow.CLOSE: (DROPPING, "the buffer is full; what still comes is dropped"),
-    Overflow.CONFLATE: (CONFLATING, "the buffer is full; the latest message of each key is kept"),
-}
+#: Shared: a session that had no message yet has no route.
+_NO_ROUTES: Final[dict[Topic, Route]] = {}
 
 
 class Pump:
@@ -89,26 +79,21 @@ class Pump:
 
     __slots__ = (
         "_abandoned",
-        "_budget",
-        "_bytes",
+        "_buffer",
         "_clock",
         "_continuity",
         "_feed",
         "_format",
-        "_gap_route",
         "_given_up",
         "_identity",
         "_lane",
         "_markers",
-        "_max_bytes",
-        "_max_messages",
         "_meter",
         "_never_full",
         "_on_degraded",
         "_on_restored",
         "_overflow",
         "_rejection",
-        "_room",
         "_routes",
         "_shedder",
         "_spool",
@@ -138,20 +123,15 @@ class Pump:
     ) -> None:
         self._lane = lane
         self._feed = Feed(lane, self, gate=-1)
-        self._budget = budget
+        self._buffer = Buffer(self._feed, budget, max_messages=max_messages, max_bytes=max_bytes)
         self._clock = clock
         self._format = format
         self._markers = markers
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
         self._on_degraded = on_degraded
         self._on_restored = on_restored
-        self._room = Flag()
-        self._room.set()
         self._continuity = Continuity()
         self._identity: StreamIdentity | None = None
-        self._routes: dict[Topic, Route] = {}
-        self._bytes = 0
+        self._routes = _NO_ROUTES
         self._meter = Meter(clock.now())
         self._rejection = Rejection()
         self._waiting = False
@@ -163,16 +143,17 @@ class Pump:
         self.degraded = _NOT_DEGRADED
         self._overflow = overflow
         self._given_up = 0
-        self._gap_route: tuple[tuple[int, Topic], Route] | None = None
         self._shedder: Shedder | None = None
-        if overflow in _SHEDDING:
-            self._shedder = Shedder(
+        if overflow in SHEDDING:
+            self._shedder = make_shedder(
                 overflow,
                 lane=lane,
-                feed=self._feed,
-                bounds=Bounds(max_messages, max_bytes),
-                hands=self._shedding_hands(),
-                key=key_reader(conflate_pointer, format),
+                buffer=self._buffer,
+                gaps=GapMarkers(lambda: self._identity, clock, wanted=markers),
+                dropped=self._shed,
+                push=self._push,
+                conflate_pointer=conflate_pointer,
+                format=format,
             )
         self._spool = make_spool(self._spool_hands()) if make_spool else None
         self._never_full = overflow in {Overflow.DROP_OLDEST, Overflow.DROP_NEWEST}
@@ -189,7 +170,7 @@ class Pump:
         """
         marks = self._continuity.begin(identity, at, last_sequence=self.sequence, seamless=seamless)
         self._identity = identity
-        self._routes = {}
+        self._routes = _NO_ROUTES
         self.sequence = 0
         self._publish_marks(marks, at)
 
@@ -276,13 +257,14 @@ class Pump:
         assert identity is not None  # noqa: S101 - open_session comes first
         route = self._routes.get(topic)
         if route is None:
-            route = self._routes[topic] = message_route(identity, topic)
+            route = message_route(identity, topic)
+            self._routes = {**self._routes, topic: route}
         run = message_run(route, identity, kind, payloads, self.sequence + 1, at, self._format)
         if (
             self._spool is not None
             or self._shedder is not None
-            or run.count > self._max_messages - self._feed.load
-            or run.size >= self._max_bytes - self._bytes
+            or run.count > self._buffer.max_messages - self._feed.load
+            or run.size >= self._buffer.max_bytes - self._buffer.size
         ):
             room = self._fitting(run.payloads, run.size)
             if room < run.count:
@@ -322,32 +304,22 @@ class Pump:
             return 1
         if self._overflow is Overflow.CLOSE and self._shedder is not None and self._shedder.owes:
             return 1  # the marker of what was refused may take the place of what comes
-        return max(self._room_for(payloads, size), 1)
-
-    def _room_for(self, payloads: Sequence[bytes], size: int) -> int:
-        """Returns how many messages there are until the buffer is at its bounds."""
-        count = min(len(payloads), self._max_messages - self._feed.load)
-        room = self._max_bytes - self._bytes
-        if size < room or count <= 0:
-            return max(count, 0)
-        if room <= 0:
-            return 0
-        # The last one may go beyond.
-        ends = takewhile(lambda end: end < room, accumulate(map(len, payloads)))
-        return min(count, 1 + sum(1 for _ in ends))
+        return max(self._buffer.room_for(payloads, size), 1)
 
     @property
     def bounds(self) -> tuple[int, int]:
         """How many messages, and how many bytes of them, may wait."""
-        return self._max_messages, self._max_bytes
+        return self._buffer.max_messages, self._buffer.max_bytes
 
     @property
     def full(self) -> bool:
         """Whether the reader must wait before it takes the next message."""
         spool = self._spool
         if spool is not None and not spool.failing:
-            return not self._room.is_set()  # what comes needs no memory for long
-        return not self._never_full and (self._budget.overdrawn or not self._room.is_set())
+            return not self._buffer.room.is_set()  # what comes needs no memory for long
+        return not self._never_full and (
+            self._buffer.budget.overdrawn or not self._buffer.room.is_set()
+        )
 
     async def wait_room(self) -> None:
         """Waits until there is room; says so when it has to wait.
@@ -365,12 +337,12 @@ class Pump:
         self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
         self._waiting = True
         try:
-            await self._room.wait()
+            await self._buffer.room.wait()
             if self._spool is None or self._spool.failing:
-                await self._budget.wait_room()
+                await self._buffer.budget.wait_room()
         finally:
             self._waiting = False
-            if self._room.is_set() and not (self._spool and self._spool.behind):
+            if self._buffer.room.is_set() and not (self._spool and self._spool.behind):
                 self._restore(PUBLISHING_BEHIND, 0)
 
     def _relieved(self) -> bool:
@@ -379,40 +351,16 @@ class Pump:
             return False
         if not self._shedder.conflate():
             return False
-        self._room.set()
+        self._buffer.room.set()
         return not self.full
 
     def statistics(self) -> Statistics:
         """Returns the counts of this process; sending and reconnects are the runner's."""
-        meter, spool = self._meter, self._spool
-        return Statistics(
-            messages_received=meter.received,
-            bytes_received=meter.received_bytes,
-            messages_published=meter.published,
-            buffered_messages=self._feed.load + (spool.unstored if spool else 0),
-            buffered_bytes=self._bytes + (spool.unstored_bytes if spool else 0),
-            spilled_messages=spool.spilled if spool else 0,
-            spilled_bytes=spool.spilled_bytes if spool else 0,
-            unrouted=meter.unrouted,
-            dropped=meter.dropped,
-            last_message_at=meter.last_message_at,
-        )
+        return statistics_of(self._meter, self._buffer, self._spool)
 
     def live(self) -> LiveStatistics:
         """Returns how it goes now; reconnects and sessions are not known here."""
-        now, meter = self._clock.now(), self._meter
-        meter.look(now)
-        last, oldest = meter.last_message_at, self._lane.oldest(self._feed)
-        messages, size = meter.messages_per_second, meter.bytes_per_second
-        return LiveStatistics(
-            messages_per_second_10s=messages[0],
-            messages_per_second_60s=messages[1],
-            bytes_per_second_10s=size[0],
-            bytes_per_second_60s=size[1],
-            data_age_seconds=None if last is None else max(now - last, 0.0),
-            queue_depth=self._feed.load,
-            publish_lag_seconds=0.0 if oldest is None else max(now - event_time(oldest), 0.0),
-        )
+        return live_statistics_of(self._meter, self._buffer, self._lane, self._clock.now())
 
     @property
     def kept(self) -> int:
@@ -457,20 +405,13 @@ class Pump:
     # --- inside -------------------------------------------------------------------------------
 
     def _push(self, parcel: Parcel) -> None:
-        self._bytes += parcel.size
-        self._budget.take(parcel.size + _EVENT_BYTES * parcel.count)
-        self._feed.push(parcel)
-        if self._spool is None and self._is_at_bounds():
-            self._room.clear()
-
-    def _is_at_bounds(self) -> bool:
-        return self._feed.load >= self._max_messages or self._bytes >= self._max_bytes
-
-    def _is_half_empty(self) -> bool:
-        return self._feed.load * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes
+        buffer = self._buffer
+        buffer.push(parcel)
+        if self._spool is None and buffer.at_bounds:
+            buffer.room.clear()
 
     def _release(self, parcels: Sequence[Parcel]) -> None:
-        self._count_out(parcels)
+        self._buffer.release(parcels)
         if self._spool is not None:
             self._spool.settled(parcels)
             return
@@ -478,22 +419,17 @@ class Pump:
             self._shedder.settled(parcels)
             self._shedder.flush()
         # Half empty: waking the reader for each freed place would make it stutter.
-        if self._is_half_empty():
+        if self._buffer.half_empty:
             self._open_room()
 
     def _open_room(self) -> None:
-        if not self._room.is_set():
-            self._room.set()
+        if not self._buffer.room.is_set():
+            self._buffer.room.set()
         if not self._waiting:
             self._restore(PUBLISHING_BEHIND, 0)
         if self._given_up:
             count, self._given_up = self._given_up, 0
-            self._restore(_SHEDDING.get(self._overflow, (DROPPING, ""))[0], count)
-
-    def _count_out(self, parcels: Sequence[Parcel]) -> None:
-        size = sum([parcel.size for parcel in parcels])
-        self._bytes -= size
-        self._budget.give(size + _EVENT_BYTES * count_events(parcels))
+            self._restore(SHEDDING.get(self._overflow, DISK_FULL)[0], count)
 
     def _end_rejection(self) -> None:
         self._restore(TOPIC_REJECTED, self._rejection.end())
@@ -540,41 +476,13 @@ class Pump:
 
     # --- a full buffer ------------------------------------------------------------------------
 
-    def _shedding_hands(self) -> Hands:
-        return Hands(
-            mark=self._gap_event,
-            push=self._push,
-            hold=self._count_in,
-            release=self._count_out,
-            dropped=self._give_up,
-            size=lambda: self._bytes,
-            overdrawn=lambda: self._budget.overdrawn,
-        )
+    def _shed(self, count: int) -> None:
+        self._give_up(count, *SHEDDING[self._overflow])
 
-    def _count_in(self, event: Event) -> None:
-        self._bytes += len(event.data)
-        self._budget.take(len(event.data) + _EVENT_BYTES)
-
-    def _give_up(self, count: int) -> None:
+    def _give_up(self, count: int, cause: str, detail: str) -> None:
         self._meter.dropped += count
         self._given_up += count
-        self._degrade(*_SHEDDING[self._overflow], count)
-
-    def _gap_event(self, gap: Gap, like: Parcel) -> Event | None:
-        if not self._markers or self._identity is None:
-            return None
-        session, sequence = gap.last
-        identity, topic = replace(self._identity, session=session), like.route.topic
-        if self._gap_route is None or self._gap_route[0] != (session, topic):
-            self._gap_route = (session, topic), marker_route(identity, topic, GAP)
-        return marker_event(
-            self._gap_route[1],
-            identity,
-            marker=GAP,
-            sequence=sequence,
-            at=self._clock.now(),
-            facts=gap.facts,
-        )
+        self._degrade(cause, detail, count)
 
     # --- the log on disk ----------------------------------------------------------------------
 
@@ -590,44 +498,23 @@ class Pump:
             push=self._push,
             drop=self._drop_rejected,
             wanted=self._wanted,
-            room=self._room_of,
-            is_low=lambda: (
-                self._is_half_empty() and (not self._feed.load or not self._budget.overdrawn)
-            ),
-            load=lambda: (self._feed.load, self._bytes),
+            room=self._buffer.places_for,
+            is_low=lambda: self._buffer.low,
+            load=lambda: (self._feed.load, self._buffer.size),
             stalled=lambda: self._lane.stalled,
-            reserve=self._reserve,
+            reserve=self._buffer.reserve,
             changed=self._look_for_room,
-            lost=self._lose,
+            lost=lambda count: self._give_up(count, *DISK_FULL),
             degrade=lambda problem: self._degrade(LOG_UNAVAILABLE, problem, 0),
             restore=lambda: self._restore(LOG_UNAVAILABLE, 0),
             now=self._clock.now,
         )
-
-    def _room_of(self, parcel: Parcel) -> int:
-        """Returns how many events of a parcel the feed may take."""
-        if self._budget.overdrawn:
-            return 0
-        payloads = parcel.payloads if isinstance(parcel, MessageRun) else (b"",)
-        return self._room_for(payloads, parcel.size)
 
     def _drop_rejected(self, parcel: Parcel) -> None:
         count = _messages([parcel])
         self._meter.dropped += count
         if parcel.route.topic == self._rejection.topic:
             self._rejection.dropped += count
-
-    def _reserve(self, size: int) -> None:
-        if size > 0:
-            self._budget.take(size)
-        else:
-            self._budget.give(-size)
-
-    def _lose(self, count: int) -> None:
-        self._meter.dropped += count
-        self._given_up += count
-        text = "the log on disk is full; the oldest messages in it are dropped"
-        self._degrade(DROPPING, text, count)
 
     def _look_for_room(self) -> None:
         spool = self._spool
@@ -636,10 +523,10 @@ class Pump:
         if spool.behind:
             self._degrade(PUBLISHING_BEHIND, "messages wait on the local disk", 0)
         if spool.crowded:
-            self._room.clear()
+            self._buffer.room.clear()
         elif spool.roomy:
-            self._room.set()
-            if not spool.behind and self._is_half_empty():
+            self._buffer.room.set()
+            if not spool.behind and self._buffer.half_empty:
                 self._open_room()
 
     def _degrade(self, cause: str, detail: str, count: int) -> None:

@@ -17,7 +17,7 @@ from websocketmanager.domain.envelope import (
     message_route,
 )
 from websocketmanager.domain.model import Topic
-from websocketmanager.service.underway import Underway
+from websocketmanager.service.spool.underway import Underway
 
 IDENTITY = StreamIdentity("c1", 1.0, "wss://h/", 1, 1)
 ROUTE = message_route(IDENTITY, Topic("a.b"))

@@ -7,92 +7,28 @@ Either way the order of receipt holds, and what the API has accepted leaves the 
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from websocketmanager.domain.envelope import (
     Parcel,
-    Route,
     StreamIdentity,
     divided,
-    marker_event,
-    marker_route,
-    message_route,
-    message_run,
 )
-from websocketmanager.domain.model import Format, Topic
+from websocketmanager.domain.model import Format
 from websocketmanager.domain.options import Overflow
 from websocketmanager.domain.overflow import LogEntry, LogRun, entry_bytes, runs_of_entries
 from websocketmanager.ports import LogExtent, MessageLog, Trim
 from websocketmanager.service.overflow import Bounds
-from websocketmanager.service.underway import Underway
+from websocketmanager.service.spool.disk_budget import DiskBudget
+from websocketmanager.service.spool.restoring import Restorer
+from websocketmanager.service.spool.underway import Underway
 
 #: What one read brings at most.
 _READ_ENTRIES = 1024
 _READ_BYTES = 1024 * 1024
-
-
-class DiskBudget:
-    """Bytes that the logs of all connections may hold together.
-
-    Above it the connection that holds the most gives its oldest messages up, among those that
-    may; where none may, readers wait.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._spools: set[Spool] = set()
-        self.used = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether it is used up."""
-        return self.used >= self._max_bytes
-
-    @property
-    def helpless(self) -> bool:
-        """Whether it is used up and nobody may give anything up."""
-        return self.over and not any(spool.trims for spool in self._spools)
-
-    @property
-    def spools(self) -> Collection[Spool]:
-        """Those that count with it."""
-        return self._spools
-
-    def join(self, spool: Spool) -> None:
-        """Counts with a connection."""
-        self._spools.add(spool)
-
-    def leave(self, spool: Spool) -> None:
-        """Counts with it no longer."""
-        self._spools.discard(spool)
-
-    def take(self, size: int) -> None:
-        """Counts bytes in; never refuses, but has the oldest given up."""
-        self.used += size
-        self.look()
-
-    def look(self) -> None:
-        """Has the connection that holds the most give up what is too much, once it can."""
-        if self.used <= self._max_bytes:
-            return
-        givers = [spool for spool in self._spools if spool.trims]
-        largest = max(givers, key=lambda spool: spool.spilled_bytes, default=None)
-        # One that is busy is asked when it is not: no smaller one shall pay in its place.
-        if largest is not None and largest.trimmable:
-            # A little more than must go: each time costs a transaction and a marker.
-            largest.trim(self.used - self._max_bytes + self._max_bytes // 64)
-
-    def give(self, size: int) -> None:
-        """Counts bytes out."""
-        was_over = self.over
-        self.used -= size
-        if was_over and not self.over:
-            for spool in list(self._spools):
-                spool.tell_room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +98,12 @@ class Spool:
         self._log = log
         self._stream = stream
         self._disk = disk
-        self._identity = identity
-        self._format = format
+        self._restorer = Restorer(identity, format)
         self._cause = Overflow.SPILL.value if markers else ""
         self._durable = durable
         self._blocking = blocking
         self._bounds = bounds
         self._hands = hands
-        self._routes: dict[tuple[int, int, Topic, str], tuple[Route, StreamIdentity]] = {}
         self._unstored: deque[tuple[Parcel, LogRun]] = deque()
         self._underway = Underway()
         self._behind = True  # until it is known that nothing is there
@@ -365,10 +299,11 @@ class Spool:
         self._reading = False
         if self._closed:
             return
+        restorer = self._restorer
         for position, run in runs_of_entries(entries):
             self.spilled -= run.count
             self.spilled_bytes -= run.size
-            self._deliver(self._restored(run), run, position, stray=self._is_stray(run))
+            self._deliver(restorer.restored(run), run, position, stray=restorer.is_stray(run))
         self._behind = not complete
         self._advance()
         self._disk.look()
@@ -414,15 +349,6 @@ class Spool:
         self._underway.take_dropped(parcel, entries, position + wanted)
         self._hands.drop(parcel)
 
-    def _is_stray(self, entry: LogRun) -> bool:
-        """Whether its id may be another message's by now.
-
-        A log that could not be opened at first may hold a session of an earlier process that the
-        store never learnt of: the present process has given its number away again.
-        """
-        known = self._identity
-        return entry.owner_epoch < known.owner_epoch and entry.session > known.session
-
     def _advance(self) -> None:
         """Acknowledges up to the first event that is still wanted."""
         position, freed = self._underway.advance()
@@ -443,37 +369,6 @@ class Spool:
             self._cursor,
             max_entries=min(_READ_ENTRIES, self._bounds.max_messages),
             max_bytes=min(_READ_BYTES, self._bounds.max_bytes),
-        )
-
-    def _restored(self, entry: LogRun) -> Parcel:
-        """Returns the events of entries: the same ids, times, places and bytes as ever."""
-        key = entry.session, entry.owner_epoch, entry.topic, entry.marker
-        if key not in self._routes:
-            identity = replace(self._identity, session=entry.session, owner_epoch=entry.owner_epoch)
-            route = (
-                marker_route(identity, entry.topic, entry.marker)
-                if entry.marker
-                else message_route(identity, entry.topic)
-            )
-            self._routes = {key: (route, identity), **dict(list(self._routes.items())[:7])}
-        route, identity = self._routes[key]
-        if entry.marker:
-            return marker_event(
-                route,
-                identity,
-                marker=entry.marker,
-                sequence=entry.first,
-                at=entry.at,
-                facts=json.loads(entry.payloads[0]),
-            )
-        return message_run(
-            route,
-            identity,
-            entry.kind,
-            entry.payloads,
-            entry.first,
-            entry.at,
-            self._format,
         )
 
 
