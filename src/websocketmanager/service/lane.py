@@ -27,14 +27,16 @@ _MAX_STRIKES = 8
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 2.0
 _MAX_HOLD_SECONDS = 5.0
+#: Calls that may fly however small they are: with one, a message waits for a whole answer first.
+_FEW = 2
 _NO_REASON = "it accepted nothing and gave no reason"
 
 
 class Lane:
     """Publishes the events of all feeds through one sink.
 
-    A call costs as much as hundreds of messages. So small ones wait for the answer to those that
-    fly, as TCP has small segments wait (RFC 896).
+    A call costs as much as hundreds of messages. So where two fly, small ones wait for the answer
+    to the first, much as TCP has small segments wait (RFC 896).
 
     Args:
         sink, clock, dice, journal: of the process.
@@ -115,7 +117,7 @@ class Lane:
         free = len(self._flying) < self._sink.max_in_flight
         if not (self._ready and free) or self._turning_back or self._paused_until is not None:
             return False
-        return not self._line or self._is_much_waiting
+        return len(self._line) < _FEW or self._is_much_waiting
 
     @property
     def _is_much_waiting(self) -> bool:
