@@ -31,6 +31,7 @@ from websocketmanager.adapters.virtufin_api import ApiSettings, VirtufinApi
 from websocketmanager.domain.envelope import StreamIdentity
 from websocketmanager.domain.facts import Fact
 from websocketmanager.domain.model import Format, Kind, Topic
+from websocketmanager.embedded.fanout import QueueLimits
 from websocketmanager.embedded.server import running_embedded_api
 from websocketmanager.embedded.sink import DirectEventSink
 from websocketmanager.ports import EventSink
@@ -149,6 +150,8 @@ async def _sink(way: str) -> AsyncIterator[tuple[EventSink, int, int | None]]:
                     journal=RecordingJournal(),
                     clock=clock,
                     dice=dice,
+                    # The flood is faster than a subscriber in Python, which would be cut.
+                    queue_limits=QueueLimits(max_events=1 << 30, max_bytes=1 << 40),
                 )
             )
             sink = DirectEventSink(
