@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fnmatch
-import gc
 import statistics
 import sys
 import tempfile
@@ -24,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.guard import EncodingSink
+from tests.bench.guard import EncodingSink, no_collections
 from tests.bench.programs import BUILD
 from tests.kit.clock import START, ManualClock, ScriptedDice
 from tests.kit.journal import RecordingJournal
+from tests.kit.log_listener import Listening
 from tests.kit.sockets import ScriptedDialer
 from websocketmanager.adapters.memory import MemorySecrets
 from websocketmanager.adapters.message_log import SqliteMessageLog
@@ -157,7 +157,10 @@ async def run_case(case: Case, messages: int, folder: Path) -> float:
         await log.start()
     pump = open_pump(case, lane, clock, log)
     session = open_session(case, pump, clock)
-    await asyncio.sleep(0.01)  # a spool knows by then that nothing is there
+    if case.durable or case.overflow is Overflow.SPILL:
+        # The log answers in turn: the spool knows by then that nothing is there.
+        other = Listening(log, "bench/2")
+        await other.wait(lambda: bool(other.extents))
     for _ in range(case.taps):
         pump.taps.add(clock, max_message_bytes=0)
     try:
@@ -247,9 +250,6 @@ class _Connection:
     def tell_degraded(self, cause: str, detail: str, count: int) -> None:
         pass
 
-    def tell_restored(self, cause: str, count: int) -> None:
-        pass
-
 
 def open_session(case: Case, pump: Pump, clock: ManualClock) -> Session:
     refusal = RefusalRule(Pattern(Match.POINTER, pointer="/error"), Advice.NEVER)
@@ -282,11 +282,9 @@ def measure(names: Sequence[str], rounds: int, messages: int, folder: Path) -> d
     for _ in range(rounds):
         for name in names:
             with tempfile.TemporaryDirectory(dir=folder) as place:
-                gc.collect()
-                gc.disable()  # a collection belongs to whoever made the garbage
                 work = run_case(CASES[name], messages, Path(place))
-                found[name].append(asyncio.run(work, debug=False))
-                gc.enable()
+                with no_collections():
+                    found[name].append(asyncio.run(work, debug=False))
     return {name: statistics.median(values) for name, values in found.items()}
 
 

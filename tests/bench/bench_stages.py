@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import statistics
 import sys
 import time
@@ -27,7 +26,7 @@ import uvloop
 
 from tests.bench import bench_publish
 from tests.bench.bench_policies import Case, open_pump, open_session
-from tests.bench.guard import EncodingSink
+from tests.bench.guard import EncodingSink, no_collections
 from tests.bench.machine import machine
 from tests.bench.report import write_docs
 from tests.kit.clock import START, ManualClock, ScriptedDice
@@ -132,12 +131,10 @@ def measure(rounds: int, messages: int) -> dict[int, dict[str, float]]:
     for _ in range(rounds):
         for burst in _BURSTS:
             for name, work in CASES.items():
-                gc.collect()
-                gc.disable()  # a collection belongs to whoever made the garbage
-                began = time.process_time()
-                uvloop.run(work(messages, burst))
-                spent = time.process_time() - began
-                gc.enable()
+                with no_collections():
+                    began = time.process_time()
+                    uvloop.run(work(messages, burst))
+                    spent = time.process_time() - began
                 taken.setdefault((burst, name), []).append(spent / messages * 1e6)
     found = {}
     for burst in _BURSTS:

@@ -110,7 +110,7 @@ def microseconds_by_stage(messages: int = 6400, repeats: int = 9) -> dict[str, f
         "reference": lambda: run_reference(messages),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
-    with _no_collections():
+    with no_collections():
         for _ in range(repeats):
             for name, work in works.items():
                 times[name].append(_cpu_seconds(work))
@@ -183,7 +183,7 @@ def cpu_ratio(pumps: int = 1, *, messages: int = 3200, repeats: int = 6) -> floa
     _in_loop(messages, pumps)
     run_reference(messages)
     path, reference = [], []
-    with _no_collections():
+    with no_collections():
         for _ in range(repeats):
             path.append(_cpu_seconds(lambda: _in_loop(messages, pumps)))
             reference.append(_cpu_seconds(lambda: run_reference(messages)))
@@ -191,7 +191,7 @@ def cpu_ratio(pumps: int = 1, *, messages: int = 3200, repeats: int = 6) -> floa
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """A collection belongs to whoever made the garbage, not to whom it hits."""
     gc.collect()
     gc.disable()

@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 from typing import Any, TypeAlias
 
 from websocketmanager.domain.envelope import json_bytes
@@ -24,6 +25,20 @@ _ENTRY_BYTES = 96
 
 #: Session and sequence.
 Place: TypeAlias = tuple[int, int]
+
+
+def begun_within(payloads: Sequence[bytes], size: int, beside: int = 0) -> int:
+    """Returns how many, from the front, begin before so many bytes are there: one at least.
+
+    So the last of them may go beyond.
+
+    Args:
+        payloads: one at least.
+        size: bytes.
+        beside: bytes that each takes beside its own.
+    """
+    ends = takewhile(lambda end: end < size, accumulate(len(one) + beside for one in payloads))
+    return min(len(payloads), 1 + sum(1 for _ in ends))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import accumulate, takewhile
 from typing import Final, Protocol
 
 from websocketmanager.domain.envelope import Event, MessageRun, Parcel, count_events, divided
+from websocketmanager.domain.overflow import begun_within
 from websocketmanager.errors import ApiError
 from websocketmanager.ports import PublishResult, Refusal
 
@@ -279,5 +279,4 @@ def _fitting(run: MessageRun, room: int) -> int:
 
     Each begins while there is room, so that the last one may go beyond.
     """
-    costs = accumulate(len(data) + _EVENT_BYTES for data in run.payloads)
-    return 1 + sum(1 for _ in takewhile(lambda cost: cost < room, costs))
+    return begun_within(run.payloads, room, _EVENT_BYTES)

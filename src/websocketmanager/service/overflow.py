@@ -22,7 +22,7 @@ from websocketmanager.domain.envelope import (
 )
 from websocketmanager.domain.model import Topic
 from websocketmanager.domain.options import Overflow
-from websocketmanager.domain.overflow import Gap, superseded
+from websocketmanager.domain.overflow import Gap, begun_within, superseded
 from websocketmanager.service.lane import Feed, Lane
 
 #: Session and topic: a gap is told to those who read that.
@@ -317,6 +317,4 @@ def _fewest(run: MessageRun, size: int) -> int:
     """Returns how many messages from the front have at least so many bytes, or else all."""
     if size <= 0:
         return 0
-    if size >= run.size:
-        return run.count
-    return 1 + sum(1 for _ in takewhile(lambda end: end < size, accumulate(map(len, run.payloads))))
+    return begun_within(run.payloads, size)

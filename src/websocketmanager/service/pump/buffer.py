@@ -6,9 +6,9 @@ Counts events and bytes, those in flight included, also for the budget of the pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
 
 from websocketmanager.domain.envelope import Event, MessageRun, Parcel, count_events
+from websocketmanager.domain.overflow import begun_within
 from websocketmanager.service.budget import Budget
 from websocketmanager.service.flag import Flag
 from websocketmanager.service.lane import Feed
@@ -83,9 +83,7 @@ class Buffer:
             return max(count, 0)
         if room <= 0:
             return 0
-        # The last one may go beyond.
-        ends = takewhile(lambda end: end < room, accumulate(map(len, payloads)))
-        return min(count, 1 + sum(1 for _ in ends))
+        return min(count, begun_within(payloads, room))
 
     # --- for what comes from the log ----------------------------------------------------------
 

@@ -334,7 +334,7 @@ class Pump:
             raise SocketFailed(Failure(FailureKind.BUFFER_OVERFLOW, text))
         if self._relieved():
             return
-        self._degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
+        self.degrade(PUBLISHING_BEHIND, "the buffer is full; the socket is read slower", 0)
         self._waiting = True
         try:
             await self._buffer.room.wait()
@@ -343,7 +343,7 @@ class Pump:
         finally:
             self._waiting = False
             if self._buffer.room.is_set() and not (self._spool and self._spool.behind):
-                self._restore(PUBLISHING_BEHIND, 0)
+                self.restore(PUBLISHING_BEHIND, 0)
 
     def _relieved(self) -> bool:
         """Makes room if its policy can: of messages with one key the latest is kept."""
@@ -369,7 +369,25 @@ class Pump:
 
     def lament(self, problem: str) -> None:
         """Says that there is no log, though the connection asks for one."""
-        self._degrade(LOG_UNAVAILABLE, problem, 0)
+        self.degrade(LOG_UNAVAILABLE, problem, 0)
+
+    def degrade(self, cause: str, detail: str, count: int = 0) -> None:
+        """Delivery is worse than promised: told once, until it is restored.
+
+        Args:
+            cause: a stable word.
+            detail: for people.
+            count: messages dropped so far.
+        """
+        if cause not in self.degraded:
+            self.degraded |= {cause}
+            self._on_degraded(cause, detail, count)
+
+    def restore(self, cause: str, count: int = 0) -> None:
+        """Delivery is as promised again, if it was not; `count` messages were dropped."""
+        if cause in self.degraded:
+            self.degraded -= {cause}
+            self._on_restored(cause, count)
 
     # --- what became of them (lane.FeedOwner) -------------------------------------------------
 
@@ -390,7 +408,7 @@ class Pump:
             self._on_degraded(MESSAGE_REFUSED, refusal.problem, dropped)
             return False
         self._rejection.begin(event.route.topic, dropped, self._clock.monotonic())
-        self._degrade(TOPIC_REJECTED, refusal.problem, self._rejection.dropped)
+        self.degrade(TOPIC_REJECTED, refusal.problem, self._rejection.dropped)
         return True
 
     def discarded(self, events: Sequence[Parcel]) -> None:
@@ -426,13 +444,13 @@ class Pump:
         if not self._buffer.room.is_set():
             self._buffer.room.set()
         if not self._waiting:
-            self._restore(PUBLISHING_BEHIND, 0)
+            self.restore(PUBLISHING_BEHIND, 0)
         if self._given_up:
             count, self._given_up = self._given_up, 0
-            self._restore(SHEDDING.get(self._overflow, DISK_FULL)[0], count)
+            self.restore(SHEDDING.get(self._overflow, DISK_FULL)[0], count)
 
     def _end_rejection(self) -> None:
-        self._restore(TOPIC_REJECTED, self._rejection.end())
+        self.restore(TOPIC_REJECTED, self._rejection.end())
 
     def _is_worth_trying(self) -> bool:
         """Whether a message on the refused topic is taken all the same, to try it."""
@@ -482,7 +500,7 @@ class Pump:
     def _give_up(self, count: int, cause: str, detail: str) -> None:
         self._meter.dropped += count
         self._given_up += count
-        self._degrade(cause, detail, count)
+        self.degrade(cause, detail, count)
 
     # --- the log on disk ----------------------------------------------------------------------
 
@@ -505,8 +523,8 @@ class Pump:
             reserve=self._buffer.reserve,
             changed=self._look_for_room,
             lost=lambda count: self._give_up(count, *DISK_FULL),
-            degrade=lambda problem: self._degrade(LOG_UNAVAILABLE, problem, 0),
-            restore=lambda: self._restore(LOG_UNAVAILABLE, 0),
+            degrade=lambda problem: self.degrade(LOG_UNAVAILABLE, problem, 0),
+            restore=lambda: self.restore(LOG_UNAVAILABLE, 0),
             now=self._clock.now,
         )
 
@@ -521,23 +539,13 @@ class Pump:
         if spool is None:  # it is being made
             return
         if spool.behind:
-            self._degrade(PUBLISHING_BEHIND, "messages wait on the local disk", 0)
+            self.degrade(PUBLISHING_BEHIND, "messages wait on the local disk", 0)
         if spool.crowded:
             self._buffer.room.clear()
         elif spool.roomy:
             self._buffer.room.set()
             if not spool.behind and self._buffer.half_empty:
                 self._open_room()
-
-    def _degrade(self, cause: str, detail: str, count: int) -> None:
-        if cause not in self.degraded:
-            self.degraded |= {cause}
-            self._on_degraded(cause, detail, count)
-
-    def _restore(self, cause: str, count: int) -> None:
-        if cause in self.degraded:
-            self.degraded -= {cause}
-            self._on_restored(cause, count)
 
 
 def _messages(parcels: Sequence[Parcel]) -> int:

@@ -214,9 +214,7 @@ class Executor:
         pump = self._ears.pump
         pump.open_session(identity, now, seamless=command.seamless)
         self._tools.journal.emit(SessionOpened(record.id, record.session, session.socket.address))
-        if ROTATION_FAILED in pump.degraded:
-            pump.degraded -= {ROTATION_FAILED}
-            self._ears.tell_restored(ROTATION_FAILED, 0)
+        pump.restore(ROTATION_FAILED)
         session.adopt()
 
     def _end_session(self, command: life.EndSession, machine: life.Machine) -> None:
@@ -239,10 +237,7 @@ class Executor:
         """A rotation failed: the old session goes on."""
         for session, _ in self._sessions:
             session.note_overlap(None)
-        pump = self._ears.pump
-        if ROTATION_FAILED not in pump.degraded:
-            pump.degraded |= {ROTATION_FAILED}
-            self._ears.tell_degraded(ROTATION_FAILED, str(failure), 0)
+        self._ears.pump.degrade(ROTATION_FAILED, str(failure))
 
     # --- timers -------------------------------------------------------------------------------
 

@@ -192,7 +192,8 @@ class Intake:
         pump = self._pump
         if self._plain and not self._replies.waiting:
             count = pump.accept_run(kind, payloads, self._clock.now())
-            self._hear(kind, payloads[:count] if count < len(payloads) else payloads)
+            self._vigil.hear()
+            self._look_for_data(kind, payloads[:count] if count < len(payloads) else payloads)
             return count
         payloads = payloads[: pump.fitting(payloads)]
         self._sift(kind, payloads)
@@ -208,8 +209,8 @@ class Intake:
             or self._compared is not None
         )
 
-    def _hear(self, kind: Kind, payloads: Sequence[bytes]) -> None:
-        """Messages for the topic are signs of life, and of data if one of them is."""
+    def _look_for_data(self, kind: Kind, payloads: Sequence[bytes]) -> None:
+        """Tells the vigil if one of the messages for the topic is data."""
         data = self._plan.data
         # Of a session that has its number, silence alone is what data is looked for.
         if (
@@ -217,9 +218,7 @@ class Intake:
             or not self._plan.silence.wanted
             or any(data.matches(Message(kind, one)) for one in payloads)
         ):
-            self._vigil.hear_many()
-        else:
-            self._vigil.hear()
+            self._vigil.hear_data()
 
     def _sift(self, kind: Kind, payloads: Sequence[bytes]) -> None:
         """Gives messages to whoever they are for, those for the topic together."""
@@ -239,7 +238,7 @@ class Intake:
         finally:
             vigil.hear()
             if wanted or others:
-                self._hear(kind, wanted + others)
+                self._look_for_data(kind, wanted + others)
             # There is room for them all, but for a few bytes that a format adds.
             pump, now = self._pump, self._clock.now()
             while wanted:

@@ -335,9 +335,8 @@ class Session:
         if words is not None:
             pump.degraded |= {UNACKNOWLEDGED}
             self._ears.tell_degraded(UNACKNOWLEDGED, words, 0)
-        elif UNACKNOWLEDGED in pump.degraded:
-            pump.degraded -= {UNACKNOWLEDGED}
-            self._ears.tell_restored(UNACKNOWLEDGED, 0)
+        else:
+            pump.restore(UNACKNOWLEDGED)
 
     def _secret_names(self) -> frozenset[str]:
         return self.plan.secrets

@@ -58,6 +58,3 @@ class Ears(Protocol):
 
     def tell_degraded(self, cause: str, detail: str, count: int) -> None:
         """Delivery is worse than promised."""
-
-    def tell_restored(self, cause: str, count: int) -> None:
-        """Delivery is as promised again, after dropping `count` messages."""

@@ -101,18 +101,12 @@ class Vigil:
     # --- what is heard ------------------------------------------------------------------------
 
     def hear(self) -> None:
-        """Any message was read: a sign of life."""
+        """Messages were read: a sign of life."""
         if self._judges_silence:
             self._signs.read_at = self._clock.monotonic()
 
-    def hear_many(self) -> None:
-        """Messages of data were read."""
-        if self._judges_silence:
-            now = self._clock.monotonic()
-            self._signs.read_at = self._signs.data_at = now
-
     def hear_data(self) -> None:
-        """It was data."""
+        """What was read was data."""
         if self._judges_silence:
             self._signs.data_at = self._clock.monotonic()
 

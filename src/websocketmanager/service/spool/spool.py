@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
 
 from websocketmanager.domain.envelope import (
     Parcel,
@@ -19,7 +18,13 @@ from websocketmanager.domain.envelope import (
 )
 from websocketmanager.domain.model import Format
 from websocketmanager.domain.options import Overflow
-from websocketmanager.domain.overflow import LogEntry, LogRun, entry_bytes, runs_of_entries
+from websocketmanager.domain.overflow import (
+    LogEntry,
+    LogRun,
+    begun_within,
+    entry_bytes,
+    runs_of_entries,
+)
 from websocketmanager.ports import LogExtent, MessageLog, Trim
 from websocketmanager.service.overflow import Bounds
 from websocketmanager.service.spool.disk_budget import DiskBudget
@@ -135,8 +140,7 @@ class Spool:
         most = min(len(payloads), max(self._bounds.max_messages - count, 1))
         if size + len(payloads) * beside < room:
             return most
-        ends = takewhile(lambda end: end < room, accumulate(len(one) + beside for one in payloads))
-        return min(most, 1 + sum(1 for _ in ends))
+        return min(most, begun_within(payloads, room, beside))
 
     def take(self, parcel: Parcel, entries: LogRun) -> None:
         """Takes messages or a marker, the events and what the log needs of them."""
