@@ -75,25 +75,30 @@ async def subscriber(port: int, count: int) -> None:
 
     options = (("grpc.max_receive_message_length", -1),)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        # Of the batches no more is read at first than how many events they hold: who reads all
+        # of it as it comes is slower than the flood, and would be cut.
         call = channel.unary_stream(
             "/virtufin.Pubsub/SubscribeEvents",
             pb.SubscribeEventsRequest.SerializeToString,
-            pb.PubsubEvents.FromString,
+            pb.SerialisedBatch.FromString,
         )(pb.SubscribeEventsRequest(topics=[_TOPIC]))
         await call.initial_metadata()
         _say("ready")
-        came = lost = misordered = 0
-        last: dict[str, int] = defaultdict(int)
+        events: list[bytes] = []
         async for batch in call:
-            for event in batch.events:
-                its_id = event.metadata["ce-websocketid"]
-                number = int(event.metadata["ce-sequence"])
-                lost += max(0, number - last[its_id] - 1)
-                misordered += number <= last[its_id]
-                last[its_id] = number
-            came += len(batch.events)
-            if came >= count:
+            events += batch.events
+            if len(events) >= count:
                 break
+        lost = misordered = 0
+        last: dict[str, int] = defaultdict(int)
+        for body in events:
+            event = pb.PubsubSubscribeResponse.FromString(body)
+            its_id = event.metadata["ce-websocketid"]
+            number = int(event.metadata["ce-sequence"])
+            lost += max(0, number - last[its_id] - 1)
+            misordered += number <= last[its_id]
+            last[its_id] = number
+        came = len(events)
         _say(f"{came} {lost} {misordered}")
         call.cancel()
 
